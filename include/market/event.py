@@ -1,0 +1,151 @@
+"""The one shape in which every fact travels: contract §3. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, get_args
+
+import msgspec
+
+AssetClass = Literal["stock", "crypto"]
+Source = Literal["yahoo", "alpha_vantage", "coingecko", "binance"]
+Kind = Literal["bar", "trade", "quote"]
+
+ASSET_CLASSES: tuple[AssetClass, ...] = get_args(AssetClass)
+SCHEMA_VERSION = 1
+MICROSECONDS = 1_000_000
+MAX_DECIMALS = 8
+#: An event may lie this far ahead of the clock that judges it, and no further.
+MAX_AHEAD_US = 5 * MICROSECONDS
+
+
+class MarketEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact from one source.
+
+    Times are UTC epoch microseconds, prices and volume exact decimals (volume in shares or base
+    currency; None where the source does not say). For trade and quote all four prices are equal.
+    """
+
+    event_id: str
+    symbol: str
+    asset_class: AssetClass
+    source: Source
+    kind: Kind
+    event_time: int
+    interval_seconds: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal | None
+    currency: str
+    ingested_at: int
+    schema_version: int = SCHEMA_VERSION
+
+
+def bar(
+    *,
+    symbol: str,
+    asset_class: AssetClass,
+    source: Source,
+    start: int,
+    interval_seconds: int,
+    prices: tuple[Decimal, Decimal, Decimal, Decimal],
+    volume: Decimal | None,
+    currency: str,
+    ingested_at: int,
+) -> MarketEvent:
+    """A closed interval. `start` in microseconds, `prices` as (open, high, low, close)."""
+    opening, high, low, close = prices
+    return MarketEvent(
+        event_id=f"{source}:{symbol}:bar{interval_seconds}:{start}",
+        symbol=symbol,
+        asset_class=asset_class,
+        source=source,
+        kind="bar",
+        event_time=start,
+        interval_seconds=interval_seconds,
+        open=opening,
+        high=high,
+        low=low,
+        close=close,
+        volume=volume,
+        currency=currency,
+        ingested_at=ingested_at,
+    )
+
+
+def quote(
+    *,
+    symbol: str,
+    asset_class: AssetClass,
+    source: Source,
+    time: int,
+    price: Decimal,
+    currency: str,
+    ingested_at: int,
+) -> MarketEvent:
+    """A price at a moment. `time` in microseconds; a quote carries no volume."""
+    return MarketEvent(
+        event_id=f"{source}:{symbol}:quote:{time}",
+        symbol=symbol,
+        asset_class=asset_class,
+        source=source,
+        kind="quote",
+        event_time=time,
+        interval_seconds=0,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=None,
+        currency=currency,
+        ingested_at=ingested_at,
+    )
+
+
+def reason_invalid(event: MarketEvent, now_us: int) -> str | None:
+    """Why the event must not be published, in words for a person; None if it is valid."""
+    prices = (event.open, event.high, event.low, event.close)
+    figures = prices if event.volume is None else (*prices, event.volume)
+    if not all(figure.is_finite() for figure in figures):
+        return "a price or the volume is not finite"
+    if any(_decimals(figure) > MAX_DECIMALS for figure in figures):
+        return f"more than {MAX_DECIMALS} decimals"
+    if min(prices) <= 0:
+        return "a price is not above zero"
+    if not event.low <= min(event.open, event.close) <= max(event.open, event.close) <= event.high:
+        return "low <= open, close <= high does not hold"
+    if event.volume is not None and event.volume < 0:
+        return "volume is negative"
+    if event.event_time > now_us + MAX_AHEAD_US:
+        return "event time lies in the future"
+    if event.event_time <= 0:
+        return "event time is not after 1970"
+    if (event.kind == "bar") != (event.interval_seconds > 0):
+        return "interval_seconds does not fit the kind"
+    return None
+
+
+def plain(figure: Decimal) -> str:
+    """The figure without an exponent: 1E-7 is 0.0000001."""
+    return format(figure, "f")
+
+
+def encode(event: MarketEvent) -> bytes:
+    """The Kafka value: JSON, UTF-8, decimals as plain strings."""
+    fields = msgspec.structs.asdict(event)
+    for name in ("open", "high", "low", "close", "volume"):
+        if fields[name] is not None:
+            fields[name] = plain(fields[name])
+    return msgspec.json.encode(fields)
+
+
+def decode(value: bytes) -> MarketEvent:
+    """The inverse of `encode`. Raises msgspec.ValidationError or msgspec.DecodeError."""
+    return msgspec.json.decode(value, type=MarketEvent)
+
+
+def _decimals(figure: Decimal) -> int:
+    exponent = figure.normalize().as_tuple().exponent
+    return -exponent if isinstance(exponent, int) and exponent < 0 else 0
