@@ -22,6 +22,7 @@ MARKETS: tuple[Market, ...] = get_args(Market)
 #: The highest default port (29093) plus the offset must stay a port.
 MAX_PORT_OFFSET = 36_000
 
+_DOTENV = PROJECT_ROOT / ".env"
 Symbols = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -117,10 +118,13 @@ class Settings(BaseSettings):
         return self.pipeline_home / self.market
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Settings as they stand now. Raises SettingsError, one line that names the setting."""
+def load_settings(*, with_stack: bool = True, **overrides: Any) -> Settings:
+    """Settings as they stand now; `with_stack=False` leaves out what a running stack wrote.
+
+    Raises SettingsError, one line that names the setting.
+    """
     try:
-        return Settings(_env_file=_env_files(), _env_file_encoding="utf-8", **overrides)  # type: ignore[call-arg]
+        return Settings(_env_file=_env_files() if with_stack else _DOTENV, _env_file_encoding="utf-8", **overrides)  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
 
@@ -150,13 +154,12 @@ def stack_env_file(pipeline_home: Path, market: str) -> Path:
 
 def _env_files() -> tuple[Path, ...]:
     """Later files win, as pydantic-settings reads them."""
-    dotenv = PROJECT_ROOT / ".env"
     bootstrap = Settings.model_construct()
     home = Path(os.environ.get("PIPELINE_HOME") or bootstrap.pipeline_home)
     home = (PROJECT_ROOT / home).resolve()
     active = active_market_file(home)
     market = os.environ.get("MARKET") or (active.read_text().strip() if active.exists() else "")
-    return (dotenv, stack_env_file(home, market)) if market else (dotenv,)
+    return (_DOTENV, stack_env_file(home, market)) if market else (_DOTENV,)
 
 
 def _explain(problem: Any) -> str:

@@ -15,6 +15,9 @@ ASSET_CLASSES: tuple[AssetClass, ...] = get_args(AssetClass)
 SCHEMA_VERSION = 1
 MICROSECONDS = 1_000_000
 MAX_DECIMALS = 8
+#: What numeric(18,8) and numeric(28,8) hold before the point.
+PRICE_LIMIT = Decimal(10) ** 10
+VOLUME_LIMIT = Decimal(10) ** 20
 #: An event may lie this far ahead of the clock that judges it, and no further.
 MAX_AHEAD_US = 5 * MICROSECONDS
 
@@ -114,6 +117,8 @@ def reason_invalid(event: MarketEvent, now_us: int) -> str | None:
         return f"more than {MAX_DECIMALS} decimals"
     if min(prices) <= 0:
         return "a price is not above zero"
+    if max(prices) >= PRICE_LIMIT or (event.volume is not None and event.volume >= VOLUME_LIMIT):
+        return "a price or the volume is larger than the warehouse holds"
     if not event.low <= min(event.open, event.close) <= max(event.open, event.close) <= event.high:
         return "low <= open, close <= high does not hold"
     if event.volume is not None and event.volume < 0:
@@ -128,8 +133,8 @@ def reason_invalid(event: MarketEvent, now_us: int) -> str | None:
 
 
 def plain(figure: Decimal) -> str:
-    """The figure without an exponent: 1E-7 is 0.0000001."""
-    return format(figure, "f")
+    """The figure without an exponent and without idle zeros: 1E-7 is 0.0000001, 1.50 is 1.5."""
+    return format(figure.normalize(), "f")
 
 
 def encode(event: MarketEvent) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ class Catalogue:
     def __contains__(self, symbol: str) -> bool:
         return symbol in self._by_symbol
 
-    def __iter__(self) -> Iterable[Instrument]:
+    def __iter__(self) -> Iterator[Instrument]:
         return iter(self._by_symbol.values())
 
     def get(self, symbol: str) -> Instrument:

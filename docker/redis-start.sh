@@ -1,0 +1,11 @@
+#!/bin/sh
+# Redis as a cache: nothing on disk, since PostgreSQL is the truth. The configuration comes by standard
+# input, so the password shows neither in a file nor among the processes.
+set -eu
+exec "${REDIS_SERVER:-redis-server}" - --port "${REDIS_PORT:-6379}" <<CONFIGURATION
+requirepass $(cat "${SECRETS_DIR:-/run/secrets}/redis")
+save ""
+appendonly no
+maxmemory 256mb
+maxmemory-policy noeviction
+CONFIGURATION

@@ -1,0 +1,1 @@
+"""One builder a chart: data in, plotly figure (a plain dict) out."""

@@ -1,0 +1,1 @@
+"""One builder a part of the page: data in, Dash components out."""

@@ -1,0 +1,35 @@
+"""How often a source is asked again: a little, with jitter, and only where that can help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_base, wait_random_exponential
+
+from include.errors import RateLimited, SourceError
+
+TRIES = 3
+BUDGET_SECONDS = 10.0
+
+
+def retrying(sleep: Callable[[float], None] = time.sleep, wait: wait_base | None = None) -> Retrying:
+    """At most three tries; no new one starts once the waits and answers have taken ten seconds.
+
+    Full jitter (each wait is drawn from zero to the exponential bound), so that the symbols of one
+    batch, and several stacks behind one address, do not return in step.
+    """
+    return Retrying(
+        stop=stop_after_attempt(TRIES) | stop_before_delay(BUDGET_SECONDS),
+        wait=wait or wait_random_exponential(multiplier=0.5, max=4),
+        retry=retry_if_exception(_worth_another_try),
+        sleep=sleep,
+        reraise=True,
+    )
+
+
+def _worth_another_try(error: BaseException) -> bool:
+    # Asking a source again that has just asked for fewer calls makes the ban longer; the next
+    # batch is a minute away.
+    return isinstance(error, SourceError) and error.retriable and not isinstance(error, RateLimited)

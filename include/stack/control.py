@@ -1,0 +1,195 @@
+"""Start, stop and look at a whole stack: ordered, idempotent, with the reason when something fails."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from include.errors import StackError
+from include.settings import active_market_file, required
+from include.stack import airflow, kafka, postgres, preflight, processes
+from include.stack.jars import install_jars
+from include.stack.layout import last_log_line, write_private
+from include.stack.plan import Plan
+from include.stack.services import PROBE_ERRORS, Service, services
+from include.stack.supervisor import RUNNING_STATES, Supervisor
+from include.storage import migrate
+from include.storage.database import set_role_passwords
+
+POLL_SECONDS = 0.25
+DAGS_KNOWN_SECONDS = 120
+DRIVER_SCRIPT = "spark_jobs/stream.py"
+#: A driver finishes its batch and gives up its lease within this time, or is killed.
+DRIVER_STOP_SECONDS = 40
+
+Say = Callable[[str], None]
+
+
+class Stack:
+    """One stack. `say` gets a line for each step that takes time."""
+
+    def __init__(self, plan: Plan, say: Say) -> None:
+        self.plan = plan
+        self._say = say
+        self.supervisor = Supervisor(plan.layout)
+        self.services = services(plan)
+
+    def up(self) -> bool:
+        """Bring everything up; False if it was up already. Raises StackError naming what failed."""
+        if self._all_run():
+            self._unpause()
+            return False
+        plan = self.plan
+        self._say("checking the machine")
+        install_jars()
+        running = self._running()
+        preflight.check(plan, [service for service in self.services if service.name not in running])
+        for service in self.services:
+            if service.prepare is not None and service.name not in running:
+                service.prepare(plan)
+        write_private(plan.layout.stack_env, "".join(f"{k}={v}\n" for k, v in plan.environment().items()))
+        write_private(active_market_file(plan.layout.home), plan.market)
+        if not self.supervisor.is_alive():
+            self.supervisor.launch(
+                [service.program for service in self.services], plan.process_environment()
+            )
+        stores = [service for service in self.services if not self._needs_schema(service)]
+        self._say(f"starting {', '.join(service.name for service in stores)}")
+        self._start(stores)
+        self._say("bringing schema, topics and Airflow's database up to date")
+        self._migrate()
+        rest = [service for service in self.services if self._needs_schema(service)]
+        self._say("starting Airflow (api-server, scheduler, dag-processor, triggerer) and the dashboard")
+        self._start(rest)
+        self._unpause()
+        return True
+
+    def down(self) -> None:
+        """Stop in reverse order: first what starts things, then the driver, then the stores."""
+        names = [service.name for service in self.services if service.name in self.supervisor.processes()]
+        starters = [name for name in names if name.startswith("airflow-")]
+        if starters:
+            self._say("stopping Airflow")
+            with ThreadPoolExecutor(len(starters)) as pool:
+                list(pool.map(self.supervisor.stop, starters))
+        self.stop_driver()
+        for name in reversed([name for name in names if name not in starters]):
+            self._say(f"stopping {name}")
+            self.supervisor.stop(name)
+        if self.supervisor.is_alive():
+            self.supervisor.shutdown()
+            self._await(self._supervisor_is_gone, 20, "supervisord does not stop")
+        processes.end_all(self.plan.layout)
+
+    def stop_driver(self) -> None:
+        """Ask the Spark driver to finish its batch and leave."""
+        driver = processes.running_script(self.plan.layout, DRIVER_SCRIPT)
+        if driver:
+            self._say("stopping the stream (it finishes its batch)")
+            processes.end(driver, DRIVER_STOP_SECONDS)
+
+    def restart(self, name: str) -> None:
+        """Restart one service; `stream` is the Spark driver, which market_stream brings back."""
+        if name == "stream":
+            self.stop_driver()
+            return
+        service = self.service(name)
+        self.supervisor.stop(name)
+        self._start([service])
+
+    def service(self, name: str) -> Service:
+        """Raises StackError with the names there are."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        known = ", ".join([*(service.name for service in self.services), "stream"])
+        raise StackError(f"there is no service {name}; there are {known}")
+
+    def _all_run(self) -> bool:
+        running = self._running()
+        if not all(service.name in running for service in self.services):
+            return False
+        with ThreadPoolExecutor(len(self.services)) as pool:
+            return not any(pool.map(self.why_unwell, self.services))
+
+    def why_unwell(self, service: Service) -> str:
+        """What the service's probe says; empty if it is well."""
+        try:
+            service.probe(self.plan)
+        except PROBE_ERRORS as error:
+            return f"{type(error).__name__}: {error}".strip().splitlines()[0][:240]
+        return ""
+
+    def _running(self) -> set[str]:
+        states = self.supervisor.processes()
+        return {name for name, facts in states.items() if facts["statename"] in RUNNING_STATES}
+
+    def _start(self, wanted: Iterable[Service]) -> None:
+        chosen = list(wanted)
+        for service in chosen:
+            self.supervisor.start(service.name)
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            list(pool.map(self._await_ready, chosen))
+
+    def _await_ready(self, service: Service) -> None:
+        deadline = time.monotonic() + service.ready_seconds
+        while reason := self.why_unwell(service):
+            state = self.supervisor.processes().get(service.name, {}).get("statename", "GONE")
+            if time.monotonic() > deadline or state not in RUNNING_STATES:
+                said = last_log_line(self.plan.layout.log(service.name))
+                raise StackError(
+                    f"{service.name} did not come up ({state.lower()}; {reason}); its log ends: {said or 'empty'} "
+                    f"- see ./pipeline logs {service.name}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _migrate(self) -> None:
+        plan = self.plan
+        postgres.create_databases(plan)
+        with ThreadPoolExecutor(3) as pool:
+            steps = [
+                pool.submit(self._migrate_schema),
+                pool.submit(
+                    kafka.create_topics, required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+                ),
+                pool.submit(airflow.migrate, plan),
+            ]
+            for step in steps:
+                step.result()
+
+    def _migrate_schema(self) -> None:
+        plan = self.plan
+        url = required(plan.settings.database_url, "DATABASE_URL")
+        migrate.upgrade(url, plan.market)
+        roles = ("pipeline_writer", "pipeline_reader", "pipeline_checker")
+        set_role_passwords(url, {role: getattr(plan.secrets, role) for role in roles})
+
+    def _unpause(self) -> None:
+        retrying = Retrying(
+            retry=retry_if_exception_type((KeyError, httpx2.HTTPError)),
+            stop=stop_after_delay(DAGS_KNOWN_SECONDS),
+            wait=wait_fixed(1),
+        )
+        try:
+            retrying(airflow.unpause_all, self.plan)
+        except RetryError as error:
+            reason = error.last_attempt.exception()
+            raise StackError(f"Airflow does not show all DAGs yet ({reason}): see ./pipeline logs airflow-dag-processor") from error
+
+    def _supervisor_is_gone(self) -> bool:
+        return not self.supervisor.is_alive()
+
+    def _await(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise StackError(failure)
+            time.sleep(POLL_SECONDS)
+
+    @staticmethod
+    def _needs_schema(service: Service) -> bool:
+        return service.name == "dashboard" or service.name.startswith("airflow-")

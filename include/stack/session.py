@@ -1,0 +1,102 @@
+"""The stack that a command means: the one that runs, or the one that the settings describe."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+
+from include.errors import SettingsError, StackError
+from include.settings import MARKETS, Market, active_market_file, load_settings, required
+from include.stack.control import POLL_SECONDS, Say, Stack
+from include.stack.layout import Layout
+from include.stack.plan import make_plan
+from include.stack.supervisor import Supervisor
+from include.storage.database import DatabaseManager
+from include.storage.lease import read_stream_state
+
+
+def start(market: Market | None, say: Say) -> Stack:
+    """Bring up what is asked for. Raises StackError if another market's stack runs here."""
+    home = load_settings(with_stack=False).pipeline_home
+    running = _running_market(home)
+    plan = make_plan(market or _given_market() or running)
+    if running is not None and running != plan.market:
+        raise StackError(f"a stack with MARKET={running} runs here: ./pipeline down first")
+    if plan.market == "sandbox" and market is None and _given_market() is None and running is None:
+        say("MARKET is not set and no live source answers: this is the SANDBOX, a simulated market")
+    stack = Stack(plan, say)
+    if not stack.up():
+        say("everything runs already")
+    return stack
+
+
+def current() -> Stack:
+    """The stack that was started last here, running or not. Raises SettingsError if there is none."""
+    return Stack(make_plan(_active_market()), _silent)
+
+
+def stop(say: Say) -> None:
+    """Stop every stack of this home; none running is fine."""
+    home = load_settings(with_stack=False).pipeline_home
+    for market in MARKETS:
+        layout = Layout(home, market)
+        if layout.stack_env.exists():
+            Stack(make_plan(market), say).down()
+
+
+def wait_for_candle(stack: Stack, seconds: int) -> datetime:
+    """Start of the first stored 1-minute candle. Raises StackError with the stream's own reason."""
+    url = required(stack.plan.settings.database_url, "DATABASE_URL")
+    deadline = time.monotonic() + seconds
+    with DatabaseManager(url) as database:
+        while time.monotonic() < deadline:
+            first = database.first_candle_at()
+            if first is not None:
+                return first
+            time.sleep(POLL_SECONDS)
+    try:
+        state = read_stream_state(url)
+    except psycopg.Error as error:
+        raise StackError(f"no candle within {seconds} s: PostgreSQL does not answer ({error})") from error
+    reason = state.last_error if state and state.last_error else "see ./pipeline logs stream and the DAG runs"
+    raise StackError(f"no candle within {seconds} s: {reason}")
+
+
+def state_folder() -> Path:
+    """The folder of the stack that was started last."""
+    home = load_settings(with_stack=False).pipeline_home
+    return Layout(home, _active_market()).state
+
+
+def delete(folder: Path) -> None:
+    shutil.rmtree(folder)
+    (folder.parent / "active").unlink(missing_ok=True)
+
+
+def _running_market(home: Path) -> Market | None:
+    for market in MARKETS:
+        layout = Layout(home, market)
+        if layout.stack_env.exists() and Supervisor(layout).is_alive():
+            return market
+    return None
+
+
+def _given_market() -> Market | None:
+    return load_settings(with_stack=False).market
+
+
+def _active_market() -> Market:
+    given = load_settings(with_stack=False)
+    file = active_market_file(given.pipeline_home)
+    market = file.read_text().strip() if file.exists() else given.market
+    if market not in MARKETS:
+        raise SettingsError("no stack was started here yet: ./pipeline up")
+    return market
+
+
+def _silent(_line: str) -> None:
+    return

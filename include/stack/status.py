@@ -1,0 +1,93 @@
+"""The state of a stack in rows, for people and for programs."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psycopg
+
+from include.settings import required
+from include.stack.control import Stack
+from include.stack.layout import last_log_line
+from include.stack.processes import tree_memory
+from include.stack.services import Service
+from include.storage.lease import StreamState, read_stream_state
+
+STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One service. `uptime_seconds` and `memory_bytes` are 0 for one that does not run."""
+
+    service: str
+    state: str
+    healthy: bool
+    pid: int | None
+    port: int | None
+    uptime_seconds: int
+    memory_bytes: int
+    last_error: str
+    lag: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def rows(stack: Stack) -> list[Row]:
+    """One row a service, and one for the Spark stream."""
+    processes = stack.supervisor.processes()
+    with ThreadPoolExecutor(len(stack.services)) as pool:
+        found = list(pool.map(lambda service: _row(stack, service, processes), stack.services))
+    return [*found, _stream_row(stack)]
+
+
+def _row(stack: Stack, service: Service, processes: dict[str, dict[str, Any]]) -> Row:
+    facts = processes.get(service.name)
+    if facts is None:
+        return Row(service.name, "stopped", False, None, service.port, 0, 0, "")
+    state = facts["statename"].lower()
+    reason = stack.why_unwell(service) if state == "running" else facts.get("spawnerr", "")
+    if state not in ("running", "stopped") and not reason:
+        reason = last_log_line(stack.plan.layout.log(service.name))
+    runs = state == "running"
+    return Row(
+        service=service.name,
+        state=state,
+        healthy=runs and not reason,
+        pid=facts["pid"] or None,
+        port=service.port,
+        uptime_seconds=facts["now"] - facts["start"] if runs else 0,
+        memory_bytes=tree_memory(facts["pid"]) if runs else 0,
+        last_error=reason,
+    )
+
+
+def _stream_row(stack: Stack) -> Row:
+    port = stack.plan.settings.ports.spark_ui
+    url = required(stack.plan.settings.database_url, "DATABASE_URL")
+    try:
+        state = read_stream_state(url)
+    except psycopg.Error:
+        return Row(STREAM, "unknown", False, None, port, 0, 0, "PostgreSQL does not answer")
+    return _from_lease(state, port)
+
+
+def _from_lease(state: StreamState | None, port: int) -> Row:
+    if state is None:
+        return Row(STREAM, "stopped", False, None, port, 0, 0, "not started yet: the DAG market_stream starts it")
+    alive = state.is_alive
+    return Row(
+        service=STREAM,
+        state="running" if alive else "stopped",
+        healthy=alive,
+        pid=state.pid if alive else None,
+        port=port,
+        uptime_seconds=int(time.time() - state.started_at.timestamp()) if alive and state.started_at else 0,
+        memory_bytes=tree_memory(state.pid) if alive and state.pid else 0,
+        last_error="" if alive else (state.last_error or ""),
+        lag=state.lag,
+    )

@@ -1,0 +1,290 @@
+"""What people see of the market: candles and latest prices, read only. One definition for page and API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+
+import psycopg
+import redis
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import class_row, dict_row
+from psycopg.sql import SQL, Identifier
+
+from include.errors import MarketDataError
+from include.market.candle import Candle, Interval
+from include.storage.database import libpq_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Connection = psycopg.Connection[dict[str, Any]]
+
+#: What can be asked for; all but the stored 1m and 5m are rolled up from 5m.
+Timeframe = Literal["1m", "5m", "15m", "1h", "1d"]
+TIMEFRAMES: tuple[Timeframe, ...] = get_args(Timeframe)
+TIMEFRAME_SECONDS: dict[Timeframe, int] = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "1d": 86_400}
+BASE: dict[Timeframe, Interval] = {"1m": "1m", "5m": "5m", "15m": "5m", "1h": "5m", "1d": "5m"}
+#: At most this many stored candles are read for one answer: 1d then reaches back 69 days of a market
+#: that never closes, further for one that does.
+MAX_STORED_ROWS = 20_000
+
+_COLUMNS = SQL(", ").join(Identifier(field.name) for field in fields(Candle))
+_CANDLES = SQL(
+    "SELECT {} FROM candles WHERE symbol = %(symbol)s AND interval = %(base)s"
+    " AND (%(before)s::timestamptz IS NULL OR window_start < %(before)s)"
+    " AND (%(start)s::timestamptz IS NULL OR window_start >= %(start)s)"
+    " ORDER BY window_start DESC LIMIT %(rows)s"
+).format(_COLUMNS)
+_LATEST = SQL(
+    "SELECT c.* FROM unnest(%s::text[]) AS wanted(symbol) CROSS JOIN LATERAL ("
+    "SELECT {} FROM candles WHERE symbol = wanted.symbol AND interval = '1m'"
+    " ORDER BY window_start DESC LIMIT 1) AS c"
+).format(_COLUMNS)
+_NEWEST = (
+    "SELECT c.symbol, c.window_start, c.close FROM unnest(%(symbols)s::text[]) AS wanted(symbol)"
+    " CROSS JOIN LATERAL (SELECT symbol, window_start, close FROM candles"
+    " WHERE symbol = wanted.symbol AND interval = %(interval)s"
+    " ORDER BY window_start DESC LIMIT %(points)s) AS c ORDER BY c.symbol, c.window_start"
+)
+# Hops from symbol to symbol along the key: a plain max() would read the whole table.
+_LAST = (
+    "WITH RECURSIVE known AS ((SELECT symbol FROM candles ORDER BY symbol LIMIT 1) UNION ALL"
+    " SELECT (SELECT c.symbol FROM candles c WHERE c.symbol > known.symbol ORDER BY c.symbol LIMIT 1)"
+    " FROM known WHERE known.symbol IS NOT NULL)"
+    " SELECT max(newest.window_start) AS last FROM known CROSS JOIN LATERAL (SELECT window_start FROM candles"
+    " WHERE symbol = known.symbol AND interval = '1m' ORDER BY window_start DESC LIMIT 1) AS newest"
+)
+
+
+class DatabaseUnavailable(MarketDataError):
+    """PostgreSQL does not answer, or has no market tables yet."""
+
+    retriable = True
+
+
+class CandleReads(Protocol):
+    """The questions of page and API; every method may raise DatabaseUnavailable."""
+
+    def candles(
+        self,
+        symbol: str,
+        interval: Timeframe,
+        limit: int = 500,
+        before: datetime | None = None,
+        start: datetime | None = None,
+    ) -> list[Candle]: ...
+    def latest_closes(self, symbols: Sequence[str]) -> dict[str, Candle]: ...
+    def sparklines(self, symbols: Sequence[str], points: int) -> dict[str, list[Decimal]]: ...
+    def last_candle_at(self) -> datetime | None: ...
+
+
+class PriceReads(Protocol):
+    """`CacheManager` as seen from here; both may raise redis.RedisError."""
+
+    def get_many(self, symbols: Iterable[str]) -> Mapping[str, Mapping[str, Any]]: ...
+    def ping(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A symbol's newest price, and the moment it was made (`as_of`, UTC)."""
+
+    symbol: str
+    price: Decimal
+    event_time: datetime
+    as_of: datetime
+    source: str
+    currency: str | None = None
+    change_pct: float | None = None
+
+
+class MarketReader:
+    """Candles from PostgreSQL. Safe to call from several threads; connections are kept and reused."""
+
+    def __init__(self, database_url: str) -> None:
+        self._conninfo = make_conninfo(
+            libpq_url(database_url),
+            connect_timeout=3,
+            application_name="market-reads",
+            options="-c default_transaction_read_only=on -c statement_timeout=4000 -c timezone=UTC",
+        )
+        self._idle: list[Connection] = []
+        self._lock = Lock()
+
+    def candles(
+        self,
+        symbol: str,
+        interval: Timeframe,
+        limit: int = 500,
+        before: datetime | None = None,
+        start: datetime | None = None,
+    ) -> list[Candle]:
+        """The newest `limit` candles with start <= window_start < before, oldest first."""
+        base = BASE[interval]
+        parts = TIMEFRAME_SECONDS[interval] // TIMEFRAME_SECONDS[base]
+        # One window more than asked: the oldest may be cut by the row limit and is then left out.
+        rows = limit if parts == 1 else min((limit + 1) * parts, MAX_STORED_ROWS)
+        bound = {
+            "symbol": symbol,
+            "base": base,
+            "before": _next_window(before, interval),
+            "start": _next_window(start, interval),
+            "rows": rows,
+        }
+        with self._connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
+            found = cursor.execute(_CANDLES, bound).fetchall()
+        found.reverse()
+        if parts == 1:
+            return found
+        windows = rolled_up(found, interval)
+        return windows[1:][-limit:] if len(found) == rows else windows[-limit:]
+
+    def latest_closes(self, symbols: Sequence[str]) -> dict[str, Candle]:
+        """The newest 1-minute candle of each symbol that has one."""
+        with self._connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
+            return {candle.symbol: candle for candle in cursor.execute(_LATEST, (list(symbols),))}
+
+    def sparklines(self, symbols: Sequence[str], points: int) -> dict[str, list[Decimal]]:
+        """The last `points` 5-minute closes of each symbol that has any, oldest first."""
+        lines: dict[str, list[Decimal]] = {}
+        bound = {"symbols": list(symbols), "interval": "5m", "points": points}
+        with self._connection() as connection:
+            for row in connection.execute(_NEWEST, bound):
+                lines.setdefault(row["symbol"], []).append(row["close"])
+        return lines
+
+    def last_candle_at(self) -> datetime | None:
+        """Start of the newest 1-minute candle of any symbol."""
+        with self._connection() as connection:
+            row = connection.execute(_LAST).fetchone()
+        return row["last"] if row else None
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection to ourselves. After any error it is thrown away with its idle twins."""
+        try:
+            connection = self._take()
+            try:
+                yield connection
+            except psycopg.Error:
+                connection.close()
+                self.close()
+                raise
+            with self._lock:
+                self._idle.append(connection)
+        except psycopg.Error as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
+
+    def _take(self) -> Connection:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection is not None:
+            # A server restart leaves dead connections behind; the answer must not fail for that.
+            try:
+                connection.execute("SELECT 1")
+                return connection
+            except psycopg.Error:
+                connection.close()
+        return psycopg.connect(self._conninfo, autocommit=True, row_factory=dict_row)
+
+
+def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads) -> dict[str, Price]:
+    """Prices from Redis; what it lacks, and all while it is down, from the newest candles.
+
+    Raises DatabaseUnavailable only if that leaves nothing to show.
+    """
+    try:
+        prices = {symbol: _cached(symbol, held) for symbol, held in cache.get_many(symbols).items()}
+    except redis.RedisError:
+        prices = {}
+    missing = [symbol for symbol in symbols if symbol not in prices]
+    try:
+        closes = reader.latest_closes(missing) if missing else {}
+    except DatabaseUnavailable:
+        if not prices:
+            raise
+        closes = {}
+    return prices | {symbol: _closing(candle) for symbol, candle in closes.items()}
+
+
+def _cached(symbol: str, held: Mapping[str, Any]) -> Price:
+    event_time, as_of = (
+        datetime.fromtimestamp(held[name] / 1_000_000, UTC) for name in ("event_time", "as_of")
+    )
+    price = Decimal(held["price"])
+    return Price(symbol, price, event_time, as_of, held["source"], held["currency"], held["change_pct"])
+
+
+def _closing(candle: Candle) -> Price:
+    # The running minute has not ended: its close is as old as its last update.
+    closed = candle.window_start + timedelta(seconds=TIMEFRAME_SECONDS[candle.interval])
+    return Price(
+        candle.symbol, candle.close, candle.window_start, min(closed, candle.updated_at), candle.source
+    )
+
+
+def _next_window(moment: datetime | None, timeframe: Timeframe) -> datetime | None:
+    """The first window start at or after the moment, so that no window is rolled up from a part of it."""
+    if moment is None:
+        return None
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    return datetime.fromtimestamp(-(-moment.timestamp() // seconds) * seconds, UTC)
+
+
+def rolled_up(candles: Sequence[Candle], timeframe: Timeframe) -> list[Candle]:
+    """Shorter candles of one symbol, oldest first, as windows of `timeframe` aligned to UTC.
+
+    Volumes add up exactly (None if all are), vwap is weighted by volume. A window is final when its parts
+    are and nothing of it is still to come: its last part, or a later window, is there.
+    """
+    seconds = TIMEFRAME_SECONDS[timeframe]
+    grouped: dict[int, list[Candle]] = {}
+    for candle in candles:
+        epoch = int(candle.window_start.timestamp())
+        grouped.setdefault(epoch - epoch % seconds, []).append(candle)
+    newest = max(grouped, default=0)
+    return [_window(start, parts, timeframe, start < newest) for start, parts in grouped.items()]
+
+
+def _window(start: int, parts: Sequence[Candle], timeframe: Timeframe, superseded: bool) -> Candle:
+    last = parts[-1]
+    opened = datetime.fromtimestamp(start, UTC)
+    part_seconds = TIMEFRAME_SECONDS[last.interval]
+    end = opened + timedelta(seconds=TIMEFRAME_SECONDS[timeframe])
+    complete = superseded or last.window_start + timedelta(seconds=part_seconds) >= end
+    volumes = [part.volume for part in parts if part.volume is not None]
+    weighted = [(part.vwap, part.volume) for part in parts if part.vwap is not None and part.volume]
+    return Candle(
+        symbol=last.symbol,
+        # The row type knows the stored intervals only; a rolled-up window carries its own name.
+        interval=cast("Interval", timeframe),
+        window_start=opened,
+        open=parts[0].open,
+        high=max(part.high for part in parts),
+        low=min(part.low for part in parts),
+        close=last.close,
+        volume=sum(volumes, Decimal(0)) if volumes else None,
+        vwap=_vwap(weighted) if weighted else None,
+        event_count=sum(part.event_count for part in parts),
+        source=last.source,
+        is_final=complete and all(part.is_final for part in parts),
+        updated_at=max(part.updated_at for part in parts),
+    )
+
+
+def _vwap(weighted: Sequence[tuple[Decimal, Decimal]]) -> Decimal:
+    total = sum((vwap * volume for vwap, volume in weighted), Decimal(0))
+    return round(total / sum((volume for _, volume in weighted), Decimal(0)), 12)

@@ -1,0 +1,172 @@
+"""The streaming application: events of both asset classes to the warehouse. Run by spark-submit.
+
+Exit codes: 0 stopped orderly, 1 a query failed (the reason is in the lease), 3 another driver owns the
+stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from include.errors import LeaseLost, MarketDataError
+from include.logs import log_to_stderr
+from include.market.event import ASSET_CLASSES, AssetClass
+from include.settings import Settings, required, settings
+from include.storage.cache import CacheManager
+from include.storage.lease import Lease
+from include.storage.stream_store import StreamStore
+from spark_jobs.readers import read_events
+from spark_jobs.session import SparkSettings, open_session, spark_settings
+from spark_jobs.sinks import EventSink
+from spark_jobs.transforms.parse import parse_events
+
+HEARTBEAT_SECONDS = 2.0
+EXIT_FAILED, EXIT_NOT_OWNER = 1, 3
+
+log = structlog.get_logger("stream")
+
+
+def main() -> int:
+    log_to_stderr()
+    chosen = settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    lease = Lease(_writer_url(chosen))
+    try:
+        lease.acquire(f"{socket.gethostname()}:{os.getpid()}", os.getpid())
+    except LeaseLost as refusal:
+        log.warning("not starting", reason=str(refusal))
+        return EXIT_NOT_OWNER
+    try:
+        run(chosen, lease, stop)
+    except LeaseLost as loss:
+        log.warning("stopped: the lease is lost", reason=str(loss))
+        return EXIT_NOT_OWNER
+    except (StreamingQueryException, MarketDataError) as failure:
+        reason = str(failure).splitlines()[0][:500]
+        log.exception("a query failed", reason=reason)
+        lease.release(last_error=reason)
+        return EXIT_FAILED
+    lease.release()
+    log.info("stopped orderly")
+    return 0
+
+
+def run(chosen: Settings, lease: Lease, stop: threading.Event) -> None:
+    """Start the queries and watch them until told to stop. Raises what a query raised, or LeaseLost."""
+    spark_chosen = spark_settings()
+    spark = open_session("market_stream", spark_chosen)
+    try:
+        queries = [start_query(spark, chosen, spark_chosen, lease.epoch, name) for name in ASSET_CLASSES]
+        while not stop.wait(HEARTBEAT_SECONDS):
+            for query in queries:
+                _raise_if_ended(query)
+            if not lease.heartbeat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": _ui(spark)}):
+                raise LeaseLost(f"epoch {lease.epoch} is over")
+        for query in queries:
+            query.stop()
+    finally:
+        spark.stop()
+
+
+def start_query(
+    spark: SparkSession, chosen: Settings, spark_chosen: SparkSettings, epoch: int, asset_class: AssetClass
+) -> StreamingQuery:
+    """One query a class: each has its own watermark, and the trouble of one does not stop the other's state."""
+    name = f"events_{asset_class}"
+    checkpoint = chosen.state_dir / "checkpoints" / "v1" / name
+    store = StreamStore(_writer_url(chosen), epoch)
+    if store.has_batches(name) and not checkpoint.exists():
+        log.warning("the checkpoint is gone: reading the topic again from its start, repeats are ignored", query=name)
+    sink = EventSink(
+        query_name=name,
+        asset_class=asset_class,
+        checkpoint_id=checkpoint_id(checkpoint),
+        epoch=epoch,
+        watermark_delay=timedelta(seconds=chosen.watermark_seconds),
+        store=store,
+        cache=CacheManager(required(chosen.redis_url, "REDIS_URL")),
+    )
+    servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+    records = read_events(spark, servers, asset_class, spark_chosen.max_offsets_per_trigger)
+    # Refused records have no event time, so a date in the far future cannot move the watermark.
+    parsed = parse_events(records, asset_class).withWatermark("event_time", f"{chosen.watermark_seconds} seconds")
+    return (
+        parsed.writeStream.queryName(name)
+        .option("checkpointLocation", str(checkpoint))
+        .trigger(processingTime=spark_chosen.trigger)
+        .foreachBatch(sink.write)
+        .start()
+    )
+
+
+def checkpoint_id(checkpoint: Path) -> str:
+    """The identity of a checkpoint folder: batch numbers mean something only together with it."""
+    file = checkpoint / "pipeline_id"
+    if not file.exists():
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(uuid.uuid4()))
+    return file.read_text()
+
+
+def progress_of(query: StreamingQuery) -> dict[str, Any]:
+    """The figures that people ask for: batch, rate, watermark, lag in events."""
+    progress = query.lastProgress
+    if progress is None:
+        return {"batch_id": None, "rows_per_second": 0.0, "watermark": None, "lag": None}
+    sources = progress.sources
+    lag = sum(_behind(source.endOffset, source.latestOffset) for source in sources)
+    return {
+        "batch_id": progress.batchId,
+        "rows_per_second": round(progress.processedRowsPerSecond or 0.0, 1),
+        "watermark": progress.eventTime.get("watermark"),
+        "lag": lag,
+    }
+
+
+def _behind(end: str | None, latest: str | None) -> int:
+    if not end or not latest:
+        return 0
+    ends, newest = json.loads(end), json.loads(latest)
+    return sum(
+        max(0, offset - ends.get(topic, {}).get(partition, 0))
+        for topic, partitions in newest.items()
+        for partition, offset in partitions.items()
+    )
+
+
+def _raise_if_ended(query: StreamingQuery) -> None:
+    if query.isActive:
+        return
+    failure = query.exception()
+    text = str(failure)
+    if "LeaseLost" in text:
+        raise LeaseLost("a batch found that another driver has taken the lease")
+    raise failure or MarketDataError(f"{query.name} ended by itself")
+
+
+def _ui(spark: SparkSession) -> str | None:
+    return spark.sparkContext.uiWebUrl
+
+
+def _writer_url(chosen: Settings) -> str:
+    return required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

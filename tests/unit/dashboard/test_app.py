@@ -1,0 +1,88 @@
+"""The whole application, put together as it is started, with no store behind it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from include.dashboard.__main__ import create_application
+from include.errors import SettingsError
+from include.settings import Settings
+
+# Nothing listens on port 1: both stores refuse at once.
+NOWHERE = {
+    "database_url": "postgresql+psycopg://reader:secret@127.0.0.1:1/financial_data",
+    "redis_url": "redis://127.0.0.1:1",
+}
+
+
+def chosen(tmp_path: Path, **changes: object) -> Settings:
+    values = {
+        "market": "sandbox",
+        "pipeline_home": tmp_path,
+        "pipeline_port_offset": 100,
+        **NOWHERE,
+        **changes,
+    }
+    return Settings.model_validate(values)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    with TestClient(create_application(chosen(tmp_path))) as client:
+        yield client
+
+
+def test_the_page_comes_up_without_its_stores(client: TestClient) -> None:
+    page = client.get("/", params={"symbol": "AAPL"})
+    assert page.status_code == 200
+    assert '<html lang="en">' in page.text
+    layout = client.get("/_dash-layout").text
+    assert "SANDBOX" in layout
+
+
+def test_every_file_of_the_page_is_our_own(client: TestClient) -> None:
+    page = client.get("/").text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(addresses) > 5
+    assert [address for address in addresses if not address.startswith("/")] == []
+    assert [address for address in addresses if client.get(address).status_code != 200] == []
+
+
+def test_only_our_airflow_may_frame_it_and_only_our_scripts_run(client: TestClient) -> None:
+    for address in ("/", "/api/v1/instruments", "/api/docs"):
+        policy = client.get(address).headers["content-security-policy"]
+        rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert rules["frame-ancestors"] == "'self' http://127.0.0.1:8180 http://localhost:8180"
+        assert "unsafe" not in rules["script-src"]
+        assert rules["connect-src"] == "'self'"
+
+
+def test_health_says_that_both_stores_are_down_without_the_password(client: TestClient) -> None:
+    answer = client.get("/api/v1/health")
+    assert answer.status_code == 503
+    assert (answer.json()["database"], answer.json()["redis"]) == ("down", "down")
+    assert "secret" not in answer.text
+
+
+def test_a_wrong_address_is_404(client: TestClient) -> None:
+    assert client.get("/nothing/here").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"market": None}, "MARKET"),
+        ({"database_url": None}, "DATABASE_URL"),
+        ({"redis_url": None}, "REDIS_URL"),
+        ({"stock_symbols": (), "crypto_symbols": ()}, "STOCK_SYMBOLS"),
+        ({"stock_symbols": ("NOPE",)}, "NOPE"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, changes: dict[str, object], names: str) -> None:
+    with pytest.raises(SettingsError, match=names):
+        create_application(chosen(tmp_path, **changes))

@@ -1,0 +1,3 @@
+from tests.unit.sources.answers import server
+
+__all__ = ["server"]
