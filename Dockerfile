@@ -42,7 +42,7 @@ COPY config/ config/
 COPY include/ include/
 COPY spark_jobs/ spark_jobs/
 COPY dags/ dags/
-COPY docker/entrypoint.sh docker/healthcheck.py docker/initialise.sh docker/role_passwords.py docker/
+COPY docker/entrypoint.sh docker/healthcheck.py docker/initialise.sh docker/role_passwords.py docker/serve.py docker/
 ENV PATH=/app/.venv/bin:/app/.venv/share/java/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
@@ -56,6 +56,6 @@ ENV PATH=/app/.venv/bin:/app/.venv/share/java/bin:/usr/local/bin:/usr/bin:/bin \
 VOLUME /state
 USER platform
 ENTRYPOINT ["/bin/sh", "/app/docker/entrypoint.sh"]
-CMD ["python", "-m", "include.dashboard"]
+CMD ["python", "docker/serve.py", "include.dashboard"]
 # Each service has its own check in docker-compose.yml: one for all would fit none.
 HEALTHCHECK NONE

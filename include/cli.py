@@ -163,15 +163,14 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
 @app.command("run-once")
 def run_once(asset: AssetName) -> None:
     """One ingestion batch now: fetch, validate, publish; counts per source."""
+    from include.logs import log_to_stderr
     from include.producers.crypto_producer import CryptoDataProducer
     from include.producers.stock_producer import StockDataProducer
 
-    from include.logs import log_to_stderr
-
     log_to_stderr()
-    with one_line_errors():
-        with StockDataProducer() if asset is AssetName.stocks else CryptoDataProducer() as producer:
-            report = producer.run_once()
+    producer = StockDataProducer() if asset is AssetName.stocks else CryptoDataProducer()
+    with one_line_errors(), producer:
+        report = producer.run_once()
     table = Table(*report.COLUMNS, box=None, pad_edge=False)
     for row in report.rows():
         table.add_row(*(str(cell) for cell in row))

@@ -43,9 +43,7 @@ class Ports:
 class Settings(BaseSettings):
     """One immutable picture of the configuration; every field is the lower-case setting name."""
 
-    model_config = SettingsConfigDict(
-        extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=False
-    )
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=False)
 
     pipeline_home: Path = PROJECT_ROOT / ".pipeline"
     pipeline_port_offset: int = Field(0, ge=0, le=MAX_PORT_OFFSET)

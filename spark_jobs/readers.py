@@ -8,9 +8,7 @@ from include.market.event import AssetClass
 from include.market.topics import EVENTS
 
 
-def read_events(
-    spark: SparkSession, bootstrap_servers: str, asset_class: AssetClass, max_offsets: int
-) -> DataFrame:
+def read_events(spark: SparkSession, bootstrap_servers: str, asset_class: AssetClass, max_offsets: int) -> DataFrame:
     """Kafka's own columns. Missing offsets stop the query: data that is gone must not go unnoticed."""
     return (
         spark.readStream.format("kafka")

@@ -16,7 +16,15 @@ from include.storage.cache import CacheManager
 from include.storage.stream_store import EVENT_COLUMNS, Batch, StreamStore
 from spark_jobs.transforms.candles import candles_of
 
-_REFUSED_COLUMNS = ["kafka_topic", "kafka_partition", "kafka_offset", "symbol", "source", "reason", "payload_hex"]
+_REFUSED_COLUMNS = [
+    "kafka_topic",
+    "kafka_partition",
+    "kafka_offset",
+    "symbol",
+    "source",
+    "reason",
+    "payload_hex",
+]
 _STORED_COLUMNS = [*EVENT_COLUMNS.split(", "), "kafka_topic"]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -58,7 +59,7 @@ def main() -> int:
         log.warning("stopped: the lease is lost", reason=str(loss))
         return EXIT_NOT_OWNER
     except (StreamingQueryException, MarketDataError) as failure:
-        reason = str(failure).splitlines()[0][:500]
+        reason = reason_of(failure)
         log.exception("a query failed", reason=reason)
         lease.release(last_error=reason)
         return EXIT_FAILED
@@ -113,6 +114,13 @@ def start_query(
         .foreachBatch(sink.write)
         .start()
     )
+
+
+def reason_of(failure: Exception) -> str:
+    """The one line that says why: Spark wraps a sink's error in the traces of two languages."""
+    lines = [line for line in str(failure).splitlines() if line and not line[0].isspace()]
+    causes = [line for line in lines if re.match(r"^(psycopg|redis|include|spark_jobs|py\w+)\.[\w.]+: ", line)]
+    return (causes or lines or [type(failure).__name__])[0][:500]
 
 
 def checkpoint_id(checkpoint: Path) -> str:

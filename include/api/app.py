@@ -15,15 +15,12 @@ from include.storage.market_reads import CandleReads, PriceReads
 SCHEMA_URL = "/api/openapi.json"
 
 
-def create_api(
-    market: str, instruments: Sequence[Instrument], reader: CandleReads, cache: PriceReads
-) -> FastAPI:
+def create_api(market: str, instruments: Sequence[Instrument], reader: CandleReads, cache: PriceReads) -> FastAPI:
     """`/api/v1/...`, `/api/docs`, `/api/openapi.json`. Reads only; errors are problem JSON."""
     # The framework's own documentation pages load their scripts from another host.
     app = FastAPI(
         title="Market Data API",
-        description="Candles and prices as stored. Decimals are strings, times ISO 8601 UTC. "
-        f"Market: {market}.",
+        description=f"Candles and prices as stored. Decimals are strings, times ISO 8601 UTC. Market: {market}.",
         version="1",
         docs_url=None,
         redoc_url=None,

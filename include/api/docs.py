@@ -93,8 +93,6 @@ def _type(schema: dict[str, Any]) -> str:
         return " | ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
-    limits = [
-        f"{sign} {schema[key]}" for key, sign in (("minimum", ">="), ("maximum", "<=")) if key in schema
-    ]
+    limits = [f"{sign} {schema[key]}" for key, sign in (("minimum", ">="), ("maximum", "<=")) if key in schema]
     default = [f"default {schema['default']}"] if schema.get("default") is not None else []
     return ", ".join([str(schema.get("format", schema.get("type", "any"))), *limits, *default])

@@ -46,8 +46,6 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(DatabaseUnavailable)
     async def unavailable(request: Request, _error: DatabaseUnavailable) -> JSONResponse:
-        response = problem(
-            request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; try again shortly"
-        )
+        response = problem(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer; try again shortly")
         response.headers["Retry-After"] = "5"
         return response

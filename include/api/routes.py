@@ -35,9 +35,7 @@ def _declared(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "content": {MEDIA_TYPE: {}}} for code in codes}
 
 
-def create_router(
-    market: str, instruments: Sequence[Instrument], reader: CandleReads, cache: PriceReads
-) -> APIRouter:
+def create_router(market: str, instruments: Sequence[Instrument], reader: CandleReads, cache: PriceReads) -> APIRouter:
     """The routes over the given stores; `instruments` are those that this stack collects."""
     router = APIRouter(prefix="/api/v1", tags=["market data"])
     symbols = [instrument.symbol for instrument in instruments]
@@ -58,9 +56,7 @@ def create_router(
     def list_prices() -> Prices:
         """An instrument that has no price yet is left out."""
         found = latest_prices(symbols, cache, reader)
-        return Prices(
-            market=market, prices=[PriceOut.of(found[symbol]) for symbol in symbols if symbol in found]
-        )
+        return Prices(market=market, prices=[PriceOut.of(found[symbol]) for symbol in symbols if symbol in found])
 
     @router.get("/candles/{symbol}", summary="Candles, oldest first", responses=_declared(404, 422, 503))
     def list_candles(
@@ -81,9 +77,7 @@ def create_router(
         if first is not None and until is not None and first >= until:
             raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, "start: must be before end")
         found = reader.candles(symbol, interval, limit, before=until, start=first)
-        return Candles(
-            market=market, symbol=symbol, interval=interval, candles=[CandleOut.of(each) for each in found]
-        )
+        return Candles(market=market, symbol=symbol, interval=interval, candles=[CandleOut.of(each) for each in found])
 
     @router.get("/{path:path}", include_in_schema=False)
     def unknown(path: str) -> None:

@@ -56,9 +56,7 @@ def register(app: Dash, view: MarketView) -> None:
 
 
 def _register_clientside(app: Any) -> None:
-    app.clientside_callback(
-        ClientsideFunction("market", "fitted"), Output("chart", "figure"), Input("figure", "data")
-    )
+    app.clientside_callback(ClientsideFunction("market", "fitted"), Output("chart", "figure"), Input("figure", "data"))
     app.clientside_callback(
         ClientsideFunction("market", "legend"),
         Output("legend", "children"),
@@ -95,9 +93,7 @@ def freshness(board: Board) -> dict[str, Any]:
 
 def chart_notice(data: ChartData, selection: Selection) -> Any:
     if not data.reachable and data.candles:
-        return notice(
-            "The database does not answer", "these are the last candles known; trying again", "trouble strip"
-        )
+        return notice("The database does not answer", "these are the last candles known; trying again", "trouble strip")
     if not data.reachable:
         return notice("The database does not answer", "trying again every few seconds", "trouble")
     if not data.candles:

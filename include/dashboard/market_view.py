@@ -68,9 +68,7 @@ class MarketView:
         held = self._board
         board = replace(held, now=self._clock(), reachable=True)
         try:
-            board = replace(
-                board, prices={**held.prices, **latest_prices(self._symbols, self._cache, self._reader)}
-            )
+            board = replace(board, prices={**held.prices, **latest_prices(self._symbols, self._cache, self._reader)})
             board = replace(board, courses=self._reader.sparklines(self._symbols, COURSE_POINTS))
         except DatabaseUnavailable:
             board = replace(board, reachable=False)

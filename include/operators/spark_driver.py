@@ -51,6 +51,7 @@ def spark_submit(settings: Settings, connection_id: str = "spark_default") -> De
         conf={
             "spark.ui.port": str(settings.ports.spark_ui),
             "spark.port.maxRetries": "0",
+            "spark.log.level": "WARN",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         },

@@ -135,9 +135,7 @@ class Ingestion:
             self._take(batch, result, held)
         return answered
 
-    def _fetch_quotes(
-        self, batch: _Batch, instruments: Sequence[Instrument], held: dict[Kind, dict[str, int]]
-    ) -> None:
+    def _fetch_quotes(self, batch: _Batch, instruments: Sequence[Instrument], held: dict[Kind, dict[str, int]]) -> None:
         """For all at once: one request. The bars are there, so a failure here fails no symbol."""
         try:
             result = self._source.quotes(instruments, self._clock())

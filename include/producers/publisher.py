@@ -146,9 +146,7 @@ class KafkaPublisher:
         deadline = self._monotonic() + self._flush_seconds
         while True:
             try:
-                self._producer.produce(
-                    topic, value, key.encode(), headers=headers, on_delivery=self._batch.report
-                )
+                self._producer.produce(topic, value, key.encode(), headers=headers, on_delivery=self._batch.report)
             except BufferError:
                 # The client's own queue is full: delivery reports make room.
                 if self._monotonic() > deadline:

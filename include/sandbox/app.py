@@ -33,14 +33,10 @@ def open_market(config: Settings, catalogue: Catalogue, now: float) -> Market:
     if config.market == "replay":
         return open_recordings(config, catalogue, now)
     stated = "is not set" if config.market is None else f"={config.market} needs no stand-in"
-    raise SettingsError(
-        f"MARKET{' ' if config.market is None else ''}{stated}: it takes sandbox or replay here"
-    )
+    raise SettingsError(f"MARKET{' ' if config.market is None else ''}{stated}: it takes sandbox or replay here")
 
 
-def create_app(
-    market: Market, catalogue: Catalogue, seed: int, clock: Callable[[], float] = time.time
-) -> Starlette:
+def create_app(market: Market, catalogue: Catalogue, seed: int, clock: Callable[[], float] = time.time) -> Starlette:
     """The ASGI app. `clock` gives UTC epoch seconds."""
     sandbox = Sandbox(market, catalogue, clock)
     calls: dict[str, Counter[str]] = {}

@@ -98,9 +98,7 @@ class Bars:
         if not len(known) or now >= known.start[-1] + MINUTE:
             return known
         elapsed = int(now - known.start[-1])
-        traded = [
-            price for second, price in zip(TRADE_SECONDS, known.last_path(), strict=True) if second <= elapsed
-        ]
+        traded = [price for second, price in zip(TRADE_SECONDS, known.last_path(), strict=True) if second <= elapsed]
         volume = int(known.volume[-1]) * (elapsed + 1) // MINUTE
         running = (traded[0], max(traded), min(traded), traded[-1], volume)
         columns = known._columns()

@@ -58,11 +58,7 @@ class _Weights:
 
 def dialect(sandbox: Sandbox) -> Dialect:
     """Klines, tickers, exchangeInfo, time and ping."""
-    listings = {
-        id_: listing
-        for id_, listing in sandbox.listings("binance").items()
-        if listing.asset_class == "crypto"
-    }
+    listings = {id_: listing for id_, listing in sandbox.listings("binance").items() if listing.asset_class == "crypto"}
     weights = _Weights()
 
     def answered(answer: Answer) -> Handler:

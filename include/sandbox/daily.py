@@ -97,9 +97,7 @@ def _seeded_stock(symbol: str, seed: int) -> tuple[Day, ...]:
     return _seeded_days((symbol, seed), float(dollars * 10**STOCK_PRICE_DECIMALS), 0.013, float(shares), CENT)
 
 
-def _seeded_days(
-    key: tuple[str, int], level: float, volatility: float, volume: float, tick: int
-) -> tuple[Day, ...]:
+def _seeded_days(key: tuple[str, int], level: float, volatility: float, volume: float, tick: int) -> tuple[Day, ...]:
     """A closed walk of daily closes, so that going round makes no jump."""
     random = generator("days", *key)
     walk = np.cumsum(draws(random, LOOP_DAYS)) * volatility

@@ -63,14 +63,14 @@ def opening_hours_profile(minutes: int) -> Floats:
     profile = 0.6 + 1.6 * (2.0 * position - 1.0) ** 2 + 5.0 * opening + 4.0 * closing
     profile[0] *= 2.0
     profile[-1] *= 2.5
-    return np.divide(profile, profile.mean())
+    return np.asarray(np.divide(profile, profile.mean()))
 
 
 def round_the_clock_profile(minutes: int) -> Floats:
     """Relative activity of each minute of a UTC day: highest in the American afternoon."""
     hour = np.arange(minutes) * 24.0 / minutes
     profile = 0.7 + 1.1 / (1.0 + ((hour - 15.0) / 4.0) ** 2) + 0.3 / (1.0 + ((hour - 1.5) / 2.0) ** 2)
-    return np.divide(profile, profile.mean())
+    return np.asarray(np.divide(profile, profile.mean()))
 
 
 def minutes_of(day: Day, profile: Floats, tick: int, random: np.random.Generator) -> Columns:
@@ -126,4 +126,4 @@ def _volumes(total: int, profile: Floats, random: np.random.Generator) -> Ints:
     shares = np.cumsum(weights)
     upto = np.floor(shares / shares[-1] * (total - least * count)).astype(np.int64)
     upto[-1] = total - least * count
-    return np.add(np.diff(upto, prepend=0), least)
+    return np.asarray(np.add(np.diff(upto, prepend=0), least))

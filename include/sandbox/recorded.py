@@ -26,9 +26,7 @@ class RecordedMarket:
     name = "replay"
     description = "Recorded"
 
-    def __init__(
-        self, bars: Mapping[str, Bars], catalogue: Catalogue, timeline: Timeline, start: int
-    ) -> None:
+    def __init__(self, bars: Mapping[str, Bars], catalogue: Catalogue, timeline: Timeline, start: int) -> None:
         self._bars = bars
         self._timeline = timeline
         self.start = start

@@ -30,9 +30,7 @@ class _BadRow(ValueError):
 def read_recordings(directory: Path | None) -> dict[str, Bars]:
     """All bars by symbol. Raises SettingsError, one line that names REPLAY_DATA_DIR and the place."""
     if directory is None:
-        raise SettingsError(
-            "REPLAY_DATA_DIR is not set: MARKET=replay needs a folder of *.csv.gz minute bars"
-        )
+        raise SettingsError("REPLAY_DATA_DIR is not set: MARKET=replay needs a folder of *.csv.gz minute bars")
     files = sorted(directory.glob("*.csv.gz")) if directory.is_dir() else []
     if not files:
         problem = "has no *.csv.gz file" if directory.is_dir() else "is not a folder"
@@ -42,9 +40,7 @@ def read_recordings(directory: Path | None) -> dict[str, Bars]:
         for place, symbol, start, figures in _read_file(file):
             known = rows.setdefault(symbol, {}).setdefault(start, figures)
             if known != figures:
-                raise SettingsError(
-                    f"REPLAY_DATA_DIR: {place}: {symbol} has two different bars for this minute"
-                )
+                raise SettingsError(f"REPLAY_DATA_DIR: {place}: {symbol} has two different bars for this minute")
     if not rows:
         raise SettingsError(f"REPLAY_DATA_DIR={directory} has no bar in its *.csv.gz files")
     return {symbol: _columns(symbol, minutes) for symbol, minutes in rows.items()}
@@ -102,9 +98,7 @@ def _columns(symbol: str, minutes: Mapping[int, Figures]) -> Bars:
     if max(map(max, units)) > LARGEST:
         raise SettingsError(f"REPLAY_DATA_DIR: a figure of {symbol} is too large")
     first, high, low, last, volume = (np.array(column, dtype=np.int64) for column in units)
-    return Bars(
-        np.array(starts, dtype=np.int64), first, high, low, last, volume, price_decimals, volume_decimals
-    )
+    return Bars(np.array(starts, dtype=np.int64), first, high, low, last, volume, price_decimals, volume_decimals)
 
 
 def _decimals(symbol: str, figures: Iterable[Decimal]) -> int:

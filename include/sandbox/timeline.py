@@ -81,9 +81,7 @@ def recorded_days(bars: Mapping[str, Bars], zone: str) -> list[RecordedDay]:
             starts.setdefault(day, []).append(first)
             ends.setdefault(day, []).append(last + MINUTE)
             traded.setdefault(day, set()).add(symbol)
-    return [
-        RecordedDay(day, min(starts[day]), max(ends[day]), frozenset(traded[day])) for day in sorted(starts)
-    ]
+    return [RecordedDay(day, min(starts[day]), max(ends[day]), frozenset(traded[day])) for day in sorted(starts)]
 
 
 def first_minute(days: Sequence[RecordedDay], wanted: Collection[str]) -> int:

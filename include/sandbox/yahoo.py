@@ -76,18 +76,14 @@ def _span(request: Request, sandbox: Sandbox, now: float) -> Span:
     interval = params.get("interval", "1d")
     if interval not in INTERVALS:
         valid = ", ".join(INTERVALS)
-        raise _unprocessable(
-            f"Invalid input - interval={interval} is not supported. Valid intervals: [{valid}]"
-        )
+        raise _unprocessable(f"Invalid input - interval={interval} is not supported. Valid intervals: [{valid}]")
     range_ = "" if "period1" in params or "period2" in params else params.get("range", "1d")
     if range_:
         start, end = _range_start(range_, now), int(now) + 1
     else:
         start, end = _seconds(request, "period1", 0), _seconds(request, "period2", int(now) + 1)
     if start >= end:
-        raise _bad(
-            f"Invalid input - start date cannot be after end date. startDate = {start}, endDate = {end}"
-        )
+        raise _bad(f"Invalid input - start date cannot be after end date. startDate = {start}, endDate = {end}")
     if interval == "1m":
         _check_depth(start, end, now)
     elif end <= sandbox.history_start():
@@ -101,8 +97,7 @@ def _check_depth(start: int, end: int, now: float) -> None:
     stated = f"1m data not available for startTime={start} and endTime={end}."
     if end - start > SPAN_DAYS * DAY + MINUTE:
         raise _unprocessable(
-            f"{stated} Only {SPAN_DAYS} days worth of 1m granularity data are allowed "
-            "to be fetched per request."
+            f"{stated} Only {SPAN_DAYS} days worth of 1m granularity data are allowed to be fetched per request."
         )
     if start < now - DEPTH_DAYS * DAY:
         raise _unprocessable(f"{stated} The requested range must be within the last {DEPTH_DAYS} days.")

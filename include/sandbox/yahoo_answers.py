@@ -54,9 +54,7 @@ def quote_body(sandbox: Sandbox, listing: Listing, now: float) -> dict[str, Any]
     trade = sandbox.last_trade(listing.symbol, now)
     today = int(now) - int(now) % DAY
     day = sandbox.traded(listing.symbol, today, int(now) + 1, now)
-    meta = _meta(
-        sandbox, listing, Span(today, int(now) + 1, DAY, "1d", False), now, trade, day.price_decimals
-    )
+    meta = _meta(sandbox, listing, Span(today, int(now) + 1, DAY, "1d", False), now, trade, day.price_decimals)
     shared = ("currency", "symbol", "fullExchangeName", "longName", "shortName", "priceHint")
     market_figures = {key: value for key, value in meta.items() if key.startswith("regularMarket")}
     return {

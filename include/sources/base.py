@@ -74,6 +74,4 @@ def source_id(instrument: Instrument, source: Source) -> str:
     try:
         return instrument.ids[source]
     except KeyError:
-        raise SymbolUnknown(
-            f"{instrument.symbol} has no {source} id: add it to config/instruments.yaml"
-        ) from None
+        raise SymbolUnknown(f"{instrument.symbol} has no {source} id: add it to config/instruments.yaml") from None

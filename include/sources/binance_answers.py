@@ -132,9 +132,7 @@ def quote_asset(pair: str) -> str:
     try:
         return QUOTE_ASSETS[pair]
     except KeyError:
-        raise SymbolUnknown(
-            f"{pair}: declare its quote asset in include/sources/binance_answers.py"
-        ) from None
+        raise SymbolUnknown(f"{pair}: declare its quote asset in include/sources/binance_answers.py") from None
 
 
 def _banned_until(message: str) -> float | None:

@@ -35,9 +35,7 @@ class YahooSource:
     def __init__(self, base_url: str, clock: Clock, retry: Retrying) -> None:
         self._base_url = base_url.rstrip("/")
         self._retry = retry
-        self._data = ChartData(
-            session=ChartSession(lambda status, after, body: refusal(status, after, body, clock()))
-        )
+        self._data = ChartData(session=ChartSession(lambda status, after, body: refusal(status, after, body, clock())))
 
     @property
     def declaration(self) -> Declaration:

@@ -85,7 +85,7 @@ def _client(plan: Plan) -> httpx2.Client:
 
 def _configuration(plan: Plan) -> str:
     home, port = plan.layout.airflow_home, plan.settings.ports.airflow
-    sections = {
+    sections: dict[str, dict[str, object]] = {
         "core": {
             "dags_folder": PROJECT_ROOT / "dags",
             "plugins_folder": PROJECT_ROOT / "plugins",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -54,9 +55,7 @@ class Stack:
         write_private(plan.layout.stack_env, "".join(f"{k}={v}\n" for k, v in plan.environment().items()))
         write_private(active_market_file(plan.layout.home), plan.market)
         if not self.supervisor.is_alive():
-            self.supervisor.launch(
-                [service.program for service in self.services], plan.process_environment()
-            )
+            self.supervisor.launch([service.program for service in self.services], plan.process_environment())
         stores = [service for service in self.services if not self._needs_schema(service)]
         self._say(f"starting {', '.join(service.name for service in stores)}")
         self._start(stores)
@@ -151,10 +150,11 @@ class Stack:
         plan = self.plan
         postgres.create_databases(plan)
         with ThreadPoolExecutor(3) as pool:
-            steps = [
+            steps: list[Future[Any]] = [
                 pool.submit(self._migrate_schema),
                 pool.submit(
-                    kafka.create_topics, required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+                    kafka.create_topics,
+                    required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"),
                 ),
                 pool.submit(airflow.migrate, plan),
             ]
@@ -178,7 +178,9 @@ class Stack:
             retrying(airflow.unpause_all, self.plan)
         except RetryError as error:
             reason = error.last_attempt.exception()
-            raise StackError(f"Airflow does not show all DAGs yet ({reason}): see ./pipeline logs airflow-dag-processor") from error
+            raise StackError(
+                f"Airflow does not show all DAGs yet ({reason}): see ./pipeline logs airflow-dag-processor"
+            ) from error
 
     def _supervisor_is_gone(self) -> bool:
         return not self.supervisor.is_alive()

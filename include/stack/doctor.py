@@ -12,6 +12,7 @@ import psutil
 
 from include.settings import PROJECT_ROOT, load_settings
 from include.stack import preflight, processes, session
+from include.stack.control import Stack
 from include.stack.jars import damaged_jars, install_jars
 from include.stack.java import find_java_home
 from include.stack.plan import make_plan
@@ -35,9 +36,7 @@ def health() -> list[Check]:
     damaged = damaged_jars()
     states = Supervisor(plan.layout).processes()
     to_start = [
-        service
-        for service in services(plan)
-        if states.get(service.name, {}).get("statename") not in RUNNING_STATES
+        service for service in services(plan) if states.get(service.name, {}).get("statename") not in RUNNING_STATES
     ]
     running = len(to_start) < len(services(plan))
     found = [
@@ -79,7 +78,7 @@ def security() -> list[Check]:
     ]
 
 
-def _open_doors(stack: session.Stack) -> Iterator[str]:
+def _open_doors(stack: Stack) -> Iterator[str]:
     for process in processes.of_stack(stack.plan.layout):
         try:
             connections = process.net_connections("inet")
@@ -90,7 +89,7 @@ def _open_doors(stack: session.Stack) -> Iterator[str]:
                 yield f"{process.name()} listens on {connection.laddr.ip}:{connection.laddr.port}"
 
 
-def _shown_secrets(stack: session.Stack, secrets_file: Path) -> Iterator[str]:
+def _shown_secrets(stack: Stack, secrets_file: Path) -> Iterator[str]:
     values = list(json.loads(secrets_file.read_text()).values())
     for process in processes.of_stack(stack.plan.layout):
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from include.errors import StackError
 from include.settings import PROJECT_ROOT
@@ -79,7 +79,7 @@ def prepare(plan: Plan) -> None:
 def create_topics(bootstrap_servers: str) -> list[str]:
     """Create the declared topics that are missing; their names. Raises StackError."""
     declared = yaml.safe_load(TOPICS_FILE.read_text())["topics"]
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
     try:
         known = admin.list_topics(timeout=TOPIC_DEADLINE_SECONDS).topics
         new = [

@@ -11,7 +11,9 @@ import httpx2
 from pydantic import SecretStr
 
 from include.errors import SettingsError
+from include.sandbox.recordings import read_recordings
 from include.settings import PROJECT_ROOT, Market, Settings, load_settings
+from include.sources.catalogue import catalogue
 from include.stack.java import find_java_home
 from include.stack.layout import ENVIRONMENT, Layout
 from include.stack.secrets import Secrets, load_secrets
@@ -87,8 +89,9 @@ def make_plan(market: Market | None = None) -> Plan:
         }.items()
         if url is None or _is_ours(url, layout)
     )
-    resolved = given.model_copy(update={"market": chosen, **_urls(given, own, secrets, chosen)})
-    _check_instruments(resolved)
+    resolved = given.model_copy(
+        update={"market": chosen, **_instruments(given, chosen), **_urls(given, own, secrets, chosen)}
+    )
     return Plan(resolved, layout, secrets, own, find_java_home())
 
 
@@ -137,11 +140,24 @@ def _live_or_sandbox(given: Settings) -> Market:
     return "sandbox"
 
 
-def _check_instruments(chosen: Settings) -> None:
-    if chosen.market == "replay" and chosen.replay_data_dir is None:
-        raise SettingsError("REPLAY_DATA_DIR is not set: MARKET=replay needs a folder of minute bars (*.csv.gz)")
-    if not (chosen.stock_symbols or chosen.crypto_symbols):
-        raise SettingsError("STOCK_SYMBOLS and CRYPTO_SYMBOLS are both empty: name at least one symbol")
+def _instruments(given: Settings, market: Market) -> dict[str, tuple[str, ...]]:
+    """The symbols to poll. Raises SettingsError for one that the catalogue does not have.
+
+    A replay has what was recorded: by default all of it, and of the symbols asked for those.
+    """
+    catalogue().select("STOCK_SYMBOLS", given.stock_symbols, "stock")
+    catalogue().select("CRYPTO_SYMBOLS", given.crypto_symbols, "crypto")
+    chosen = {"stock_symbols": given.stock_symbols, "crypto_symbols": given.crypto_symbols}
+    if market == "replay":
+        recorded = read_recordings(given.replay_data_dir)
+        for name in chosen:
+            asset_class = name.removesuffix("_symbols")
+            known = tuple(s for s in recorded if s in catalogue() and catalogue().get(s).asset_class == asset_class)
+            asked = chosen[name] if name in given.model_fields_set else known
+            chosen[name] = tuple(symbol for symbol in asked if symbol in recorded)
+    if not any(chosen.values()):
+        raise SettingsError("STOCK_SYMBOLS and CRYPTO_SYMBOLS name no symbol of this market: name at least one")
+    return chosen
 
 
 def _is_ours(url: SecretStr | str, layout: Layout) -> bool:

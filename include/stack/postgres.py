@@ -86,15 +86,11 @@ def create_databases(plan: Plan) -> None:
             rights = SQL("CREATEROLE") if role == OWNER else SQL("NOCREATEROLE")
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             connection.execute(
-                SQL("ALTER ROLE {} {} PASSWORD {}").format(
-                    Identifier(role), rights, Literal(verifier.decode())
-                )
+                SQL("ALTER ROLE {} {} PASSWORD {}").format(Identifier(role), rights, Literal(verifier.decode()))
             )
             stands = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone()
             if stands is None:
-                connection.execute(
-                    SQL("CREATE DATABASE {} OWNER {}").format(Identifier(database), Identifier(role))
-                )
+                connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(database), Identifier(role)))
 
 
 def admin_url(plan: Plan, database: str = ADMIN) -> str:

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], out: Console) -> int:
 
 def _execute(client: redis.Redis, command: Sequence[str], out: Console) -> int:
     try:
-        answer = cast(Any, client.execute_command(*command))
+        answer = cast(Any, client).execute_command(*command)
     except redis.RedisError as error:
         out.print(f"(error) {error}", markup=False, highlight=False)
         return 1

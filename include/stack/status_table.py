@@ -19,9 +19,9 @@ def render(rows: Sequence[Row], market: str) -> Table:
     title = f"{market.upper()} · {well} of {len(rows)} healthy"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", "service", "state"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("pid", "port", "uptime", "memory"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("note", overflow="fold")
     for row in rows:
         sign = Text("●", "green") if row.healthy else Text("✗", "bold red")
@@ -30,10 +30,10 @@ def render(rows: Sequence[Row], market: str) -> Table:
             sign,
             row.service,
             Text(row.state, "" if row.healthy else "red"),
-            str(row.pid or "–"),
-            str(row.port or "–"),
+            str(row.pid or "-"),
+            str(row.port or "-"),
             _duration(row.uptime_seconds),
-            f"{row.memory_bytes / _MEBIBYTE:,.0f} MiB" if row.memory_bytes else "–",
+            f"{row.memory_bytes / _MEBIBYTE:,.0f} MiB" if row.memory_bytes else "-",
             Text(note, "" if row.healthy else "red"),
         )
     return table
@@ -45,7 +45,7 @@ def _lag(row: Row) -> str:
 
 def _duration(seconds: int) -> str:
     if seconds <= 0:
-        return "–"
+        return "-"
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

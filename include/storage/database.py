@@ -23,9 +23,7 @@ class DatabaseManager:
     """Questions about the whole warehouse. One connection, read-only unless a method says otherwise."""
 
     def __init__(self, database_url: str | None = None) -> None:
-        url = database_url or required(
-            settings().reader_database_url or settings().database_url, "DATABASE_URL"
-        )
+        url = database_url or required(settings().reader_database_url or settings().database_url, "DATABASE_URL")
         self._connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
             libpq_url(url), autocommit=True, connect_timeout=5, row_factory=dict_row
         )
@@ -69,6 +67,4 @@ def set_role_passwords(database_url: str, passwords: dict[str, str]) -> None:
     with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
         for role, password in passwords.items():
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-            connection.execute(
-                SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), verifier.decode())
-            )
+            connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), verifier.decode()))

@@ -99,8 +99,7 @@ class Lease:
     def release(self, last_error: str | None = None) -> None:
         """Give the lease back; nothing happens if it is another's already."""
         self._connection.execute(
-            "UPDATE stream_lease SET owner = NULL, pid = NULL, last_error = %s "
-            "WHERE application = %s AND epoch = %s",
+            "UPDATE stream_lease SET owner = NULL, pid = NULL, last_error = %s WHERE application = %s AND epoch = %s",
             (last_error, self._application, self.epoch),
         )
 

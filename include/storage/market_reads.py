@@ -221,9 +221,7 @@ def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads
 
 
 def _cached(symbol: str, held: Mapping[str, Any]) -> Price:
-    event_time, as_of = (
-        datetime.fromtimestamp(held[name] / 1_000_000, UTC) for name in ("event_time", "as_of")
-    )
+    event_time, as_of = (datetime.fromtimestamp(held[name] / 1_000_000, UTC) for name in ("event_time", "as_of"))
     price = Decimal(held["price"])
     return Price(symbol, price, event_time, as_of, held["source"], held["currency"], held["change_pct"])
 
@@ -231,9 +229,7 @@ def _cached(symbol: str, held: Mapping[str, Any]) -> Price:
 def _closing(candle: Candle) -> Price:
     # The running minute has not ended: its close is as old as its last update.
     closed = candle.window_start + timedelta(seconds=TIMEFRAME_SECONDS[candle.interval])
-    return Price(
-        candle.symbol, candle.close, candle.window_start, min(closed, candle.updated_at), candle.source
-    )
+    return Price(candle.symbol, candle.close, candle.window_start, min(closed, candle.updated_at), candle.source)
 
 
 def _next_window(moment: datetime | None, timeframe: Timeframe) -> datetime | None:

@@ -147,7 +147,7 @@ class Batch:
             "SELECT topic, kafka_partition, kafka_offset, symbol, source, reason, decode(payload_hex, 'hex') "
             "FROM staged_refused ON CONFLICT DO NOTHING"
         )
-        return refused.num_rows
+        return int(refused.num_rows)
 
     def newest_event_time(self) -> datetime | None:
         """The newest event time of this query's earlier batches, under any checkpoint."""
@@ -184,9 +184,7 @@ class Batch:
         """Replace what differs; close the windows that the watermark has passed."""
         self._copy_in(f"staged_candles ({', '.join((*KEY, *FIGURES))})", candles)
         final = f"({_WINDOW_END} <= %(watermark)s)" if watermark else "false"
-        self._cursor.execute(
-            _UPSERT_CANDLES.format(final=final), {"watermark": watermark, "asset_class": asset_class}
-        )
+        self._cursor.execute(_UPSERT_CANDLES.format(final=final), {"watermark": watermark, "asset_class": asset_class})
         if watermark is not None:
             self._cursor.execute(_FINALISE, {"watermark": watermark, "asset_class": asset_class})
 
@@ -251,9 +249,11 @@ class StreamStore:
 
     def has_batches(self, query_name: str) -> bool:
         """Whether the ledger knows this query."""
-        row = self._connected().execute(
-            "SELECT EXISTS (SELECT 1 FROM stream_batches WHERE query_name = %s) AS known", (query_name,)
-        ).fetchone()
+        row = (
+            self._connected()
+            .execute("SELECT EXISTS (SELECT 1 FROM stream_batches WHERE query_name = %s) AS known", (query_name,))
+            .fetchone()
+        )
         return bool(row and row["known"])
 
     def close(self) -> None:

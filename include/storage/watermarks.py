@@ -28,9 +28,7 @@ class PostgresWatermarks:
 
     def advance(self, source: str, kind: str, times: Mapping[str, int]) -> None:
         """Move forward; a watermark never goes back."""
-        rows = [
-            (source, kind, symbol, _EPOCH + timedelta(microseconds=time)) for symbol, time in times.items()
-        ]
+        rows = [(source, kind, symbol, _EPOCH + timedelta(microseconds=time)) for symbol, time in times.items()]
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO ingestion_watermarks AS held (source, kind, symbol, published_through) "

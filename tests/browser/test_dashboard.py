@@ -42,19 +42,14 @@ def time_range(page: Page) -> list[str]:
     return [str(edge) for edge in drawn["range"]]
 
 
-def test_every_symbol_shows_the_price_of_the_api(
-    visit: Visit, dashboard_url: str, symbols: list[str]
-) -> None:
+def test_every_symbol_shows_the_price_of_the_api(visit: Visit, dashboard_url: str, symbols: list[str]) -> None:
     page = visit()
     for symbol in symbols:
-        expect(page.locator(f"[data-symbol='{symbol}'] .price")).to_have_text(
-            re.compile(r"\d"), timeout=20_000
-        )
+        expect(page.locator(f"[data-symbol='{symbol}'] .price")).to_have_text(re.compile(r"\d"), timeout=20_000)
 
     def same() -> bool:
         prices = {
-            each["symbol"]: Decimal(each["price"])
-            for each in api(page, f"{dashboard_url}/api/v1/prices")["prices"]
+            each["symbol"]: Decimal(each["price"]) for each in api(page, f"{dashboard_url}/api/v1/prices")["prices"]
         }
         rows = [page.locator(f"[data-symbol='{symbol}'] .price") for symbol in symbols]
         shown = {
@@ -85,9 +80,7 @@ def test_the_chart_draws_the_candles_of_the_api(visit: Visit, dashboard_url: str
     wait_until(page, same, "the chart draws the candles of the API", seconds=3 * REFRESH_S)
 
 
-def test_symbol_and_timeframe_are_chosen_by_a_click_and_kept_in_the_address(
-    visit: Visit, symbols: list[str]
-) -> None:
+def test_symbol_and_timeframe_are_chosen_by_a_click_and_kept_in_the_address(visit: Visit, symbols: list[str]) -> None:
     first, other = symbols[0], symbols[-1]
     page = visit()
     wait_for_candles(page, first, "1m")

@@ -23,6 +23,4 @@ def graph(id: str, figure: dict[str, Any], **properties: Any) -> dcc.Graph:
         "responsive": True,
         "toImageButtonOptions": {"filename": "market-chart", "scale": 2},
     }
-    return dcc.Graph(
-        id=id, figure=figure, config=config, **{"className": "graph", **properties}, responsive=True
-    )
+    return dcc.Graph(id=id, figure=figure, config=config, **{"className": "graph", **properties}, responsive=True)

@@ -27,9 +27,7 @@ def watchlist(
     return html.Ul(
         className="watchlist",
         children=[
-            _row(
-                instrument, prices.get(instrument.symbol), courses.get(instrument.symbol, ()), selection, now
-            )
+            _row(instrument, prices.get(instrument.symbol), courses.get(instrument.symbol, ()), selection, now)
             for instrument in instruments
         ],
     )

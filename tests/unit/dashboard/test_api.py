@@ -108,9 +108,7 @@ def test_instruments_are_those_of_the_settings(client: TestClient) -> None:
         ("/api/v1/nothing", 404, "/api/docs"),
     ],
 )
-def test_errors_are_problem_json_that_say_what_is_wrong(
-    client: TestClient, address: str, code: int, says: str
-) -> None:
+def test_errors_are_problem_json_that_say_what_is_wrong(client: TestClient, address: str, code: int, says: str) -> None:
     answer = client.get(address)
     assert answer.status_code == code
     assert answer.headers["content-type"] == "application/problem+json"

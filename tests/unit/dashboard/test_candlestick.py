@@ -54,9 +54,7 @@ def test_zoom_belongs_to_symbol_and_timeframe_only() -> None:
 
 def test_the_view_opens_on_the_newest_candles_with_their_prices() -> None:
     old = [candle(minute, low=Decimal("1")) for minute in range(30)]
-    layout = candlestick_figure([*old, *(candle(30 + minute) for minute in range(IN_VIEW))], MINUTES, DARK)[
-        "layout"
-    ]
+    layout = candlestick_figure([*old, *(candle(30 + minute) for minute in range(IN_VIEW))], MINUTES, DARK)["layout"]
     assert layout["xaxis"]["range"] == ["2026-03-02T14:59:00", "2026-03-02T17:03:00"]
     low, high = layout["yaxis"]["range"]
     assert 100 < low < 100.5 < 102.25 < high < 103

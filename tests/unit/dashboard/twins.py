@@ -61,8 +61,7 @@ class MemoryReader:
         found = [
             each
             for each in self._of(symbol, BASE[interval])
-            if (before is None or each.window_start < before)
-            and (start is None or each.window_start >= start)
+            if (before is None or each.window_start < before) and (start is None or each.window_start >= start)
         ]
         return (found if interval == BASE[interval] else rolled_up(found, interval))[-limit:]
 

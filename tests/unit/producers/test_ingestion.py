@@ -121,9 +121,7 @@ def test_watermarks_stay_where_they_are_until_kafka_has_confirmed() -> None:
     assert bench.watermarks.published_through("yahoo", "bar") == {"AAPL": MINUTE - MINUTE_US}
 
 
-@pytest.mark.parametrize(
-    "error", [SymbolUnknown("who"), Transient("reset"), RateLimited("fewer"), BadPayload("x")]
-)
+@pytest.mark.parametrize("error", [SymbolUnknown("who"), Transient("reset"), RateLimited("fewer"), BadPayload("x")])
 def test_one_failing_symbol_stops_no_other(error: SourceError) -> None:
     bench = Bench(ToldSource({"AAPL": [a_bar("AAPL")], "MSFT": error, "IBM": [a_bar("IBM")]}))
     report = bench.ingestion.run([AAPL, MSFT, IBM])
@@ -136,9 +134,7 @@ def test_where_all_symbols_fail_the_first_error_is_raised_after_the_dead_letters
     bench = Bench(ToldSource({"AAPL": BadPayload("no chart", b"<html>"), "MSFT": SymbolUnknown("who")}))
     with pytest.raises(BadPayload, match="no chart"):
         bench.ingestion.run([AAPL, MSFT])
-    assert [(letter["symbol"], letter["raw"]) for letter in bench.publisher.dead_letters] == [
-        ("AAPL", "<html>")
-    ]
+    assert [(letter["symbol"], letter["raw"]) for letter in bench.publisher.dead_letters] == [("AAPL", "<html>")]
 
 
 def test_a_source_that_refuses_twice_in_a_row_is_not_asked_on() -> None:
@@ -180,9 +176,7 @@ def test_what_is_not_valid_goes_to_the_dead_letters_and_the_rest_is_published() 
 
 
 def test_prices_are_asked_for_at_once_and_only_for_symbols_that_were_answered() -> None:
-    told = ToldSource(
-        {"AAPL": [], "MSFT": SymbolUnknown("who"), "IBM": []}, [a_quote("AAPL"), a_quote("IBM")]
-    )
+    told = ToldSource({"AAPL": [], "MSFT": SymbolUnknown("who"), "IBM": []}, [a_quote("AAPL"), a_quote("IBM")])
     report = Bench(told).ingestion.run([AAPL, MSFT, IBM])
     assert told.asked[3:] == [("price of AAPL", NOW), ("price of IBM", NOW)]
     assert report.quotes == 2

@@ -65,9 +65,7 @@ def test_a_crypto_batch_publishes_bars_and_prices(server: AnswerServer, shared_d
 
 
 def test_a_batch_in_which_every_symbol_fails_raises(server: AnswerServer, shared_data: Path) -> None:
-    server.answers = [
-        Answer((shared_data / "responses/binance/error_400_invalid_symbol.json").read_bytes(), 400)
-    ]
+    server.answers = [Answer((shared_data / "responses/binance/error_400_invalid_symbol.json").read_bytes(), 400)]
     producer = CryptoDataProducer(
         Settings(crypto_symbols=("BTC-USD", "ETH-USD"), binance_base_url=server.url),
         publisher=ListPublisher(),

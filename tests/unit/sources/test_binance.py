@@ -108,9 +108,7 @@ def test_a_row_that_is_no_kline_is_rejected_alone(changes: dict[str, Any]) -> No
     assert [json.loads(rejected.raw) for rejected in result.rejected] == [bad]
 
 
-@pytest.mark.parametrize(
-    "spoilt", [b"", b"null", b'{"rows":[]}', b"[[1,2", b"<html>", b'[["\xff"]', b"[NaN]"]
-)
+@pytest.mark.parametrize("spoilt", [b"", b"null", b'{"rows":[]}', b"[[1,2", b"<html>", b'[["\xff"]', b"[NaN]"])
 def test_what_is_no_list_is_a_bad_payload_with_its_body(spoilt: bytes) -> None:
     with pytest.raises(BadPayload) as caught:
         parse_klines(spoilt, BTC, LATER, 0)
@@ -195,9 +193,7 @@ def test_the_servers_clock_holds_a_fast_host_clock_back(server: AnswerServer) ->
 
 def test_pages_go_forward_from_the_last_bar_until_a_page_is_short(server: AnswerServer) -> None:
     late = START + 10_000 * MINUTE_US
-    pages = [
-        [kline(START + (1_000 * page + row) * MINUTE_US) for row in range(PAGE_ROWS)] for page in range(2)
-    ]
+    pages = [[kline(START + (1_000 * page + row) * MINUTE_US) for row in range(PAGE_ROWS)] for page in range(2)]
     server.answers = [Answer(body(*pages[0])), Answer(body(*pages[1])), Answer(b"[]")]
     result = source(server, late).closed_bars(BTC, START, late)
     assert len(result.events) == 2 * PAGE_ROWS

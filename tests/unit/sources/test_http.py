@@ -9,9 +9,7 @@ from include.sources.http import epoch_us, exact, retry_at, server_time_us
 NOW = 1_700_000_000_000_000
 
 
-@pytest.mark.parametrize(
-    "value", [1_588_740_120, 1_588_740_120_000, 1_588_740_120_000_000, 1_588_740_120 * 10**9]
-)
+@pytest.mark.parametrize("value", [1_588_740_120, 1_588_740_120_000, 1_588_740_120_000_000, 1_588_740_120 * 10**9])
 def test_a_time_in_any_unit_is_the_same_time(value: int) -> None:
     assert epoch_us(value) == 1_588_740_120_000_000
 
@@ -27,9 +25,7 @@ def test_a_figure_keeps_its_digits() -> None:
     assert exact("1E-8") == Decimal("0.00000001")
 
 
-@pytest.mark.parametrize(
-    "figure", ["", "NaN", "sNaN", "-Infinity", "1E+20", "1E+999999999", "1E-999999999", "9" * 41]
-)
+@pytest.mark.parametrize("figure", ["", "NaN", "sNaN", "-Infinity", "1E+20", "1E+999999999", "1E-999999999", "9" * 41])
 def test_what_is_no_figure_is_refused(figure: str) -> None:
     with pytest.raises(ValueError, match=r"is not|out of range"):
         exact(figure)

@@ -191,9 +191,7 @@ def test_a_row_from_before_the_question_is_left_out_and_one_far_ahead_is_passed_
 
 def test_an_unsaid_volume_stays_unsaid_and_a_fraction_is_rejected_alone() -> None:
     minute = OPENING // SECOND
-    body = chart(
-        [(minute, 1, 1, 1, 1, None), (minute + 60, 1, 1, 1, 1, 0.5), (minute + 120, 1, 1, 1, "x", 1)]
-    )
+    body = chart([(minute, 1, 1, 1, 1, None), (minute + 60, 1, 1, 1, 1, 0.5), (minute + 120, 1, 1, 1, "x", 1)])
     result = parse_chart(body, AAPL, OPENING, EVENING)
     assert [event.volume for event in result.events] == [None]
     assert [rejected.raw for rejected in result.rejected] == [

@@ -61,7 +61,9 @@ BEGIN
         partition_name := 'market_events_p' || to_char(day, 'YYYYMMDD');
         CONTINUE WHEN to_regclass('market.' || partition_name) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(hashtext('market_events partitions'));
-        CONTINUE WHEN to_regclass('market.' || partition_name) IS NOT NULL;
+        -- By query and not by to_regclass: its cache may not know yet what another session has committed.
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_class WHERE relname = partition_name AND relnamespace = 'market'::regnamespace);
         EXECUTE format('CREATE TABLE market.%I (LIKE market.market_events INCLUDING ALL)', partition_name);
         EXECUTE format(
             'ALTER TABLE market.market_events ATTACH PARTITION market.%I FOR VALUES FROM (%L) TO (%L)',

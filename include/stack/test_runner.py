@@ -1,0 +1,59 @@
+"""`./pipeline test`: every check that a merge must pass, in the order of their cost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from include.settings import PROJECT_ROOT, Settings
+from include.stack.layout import ENVIRONMENT
+
+BIN = ENVIRONMENT / "bin"
+CHECKS: dict[str, list[str]] = {
+    "lock": [str(BIN / "uv"), "lock", "--check", "--quiet"],
+    "lint": [str(BIN / "ruff"), "check", "--quiet", "."],
+    "format": [str(BIN / "ruff"), "format", "--check", "--quiet", "."],
+    "imports": [str(BIN / "lint-imports"), "--no-cache"],
+    "types": [str(BIN / "mypy")],
+}
+SUITES = ("unit", "integration", "e2e", "browser")
+
+Say = Callable[[str], None]
+
+
+def run(arguments: Sequence[str], say: Say) -> int:
+    """`lint`, a suite, or all; what follows goes to pytest. The exit code; 0 only if all passed."""
+    wanted, options = _split(arguments)
+    failures = []
+    if wanted in ("lint", "all"):
+        failures += [name for name, command in CHECKS.items() if not _passes(name, command, say)]
+    suites = [wanted] if wanted in SUITES else list(SUITES) if wanted == "all" else []
+    if suites:
+        folders = [str(PROJECT_ROOT / "tests" / suite) for suite in suites]
+        command = [sys.executable, "-m", "pytest", *folders, *options]
+        if not _passes(" + ".join(suites), command, say):
+            failures.append("tests")
+    if failures:
+        say(f"failed: {', '.join(failures)}")
+    return 1 if failures else 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    names = ("lint", "all", *SUITES)
+    if arguments and arguments[0] in names:
+        return arguments[0], list(arguments[1:])
+    return "all", list(arguments)
+
+
+def _passes(name: str, command: list[str], say: Say) -> bool:
+    say(f"checking {name}")
+    started = time.monotonic()
+    # The tests make their own stacks: the settings of the caller's one must not reach them.
+    own = {field.upper() for field in Settings.model_fields}
+    environment = {key: value for key, value in os.environ.items() if key not in own}
+    code = subprocess.run(command, cwd=PROJECT_ROOT, env=environment).returncode
+    say(f"{name}: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s")
+    return code == 0

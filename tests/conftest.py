@@ -1,0 +1,126 @@
+"""Fixtures of all tests: the recorded data, and real services with their own ports and state."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+
+RECORDED_MINUTES = Path("bars_1m") / "us_equity"
+#: The contract's ports that a stack of ours listens on, without its offset.
+BASE_PORTS = (8080, 8050, 8070, 4040, 29092, 29093, 25432, 26379)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded market data; it stands beside the project or where SHARED_DATA_DIR says."""
+    folder = Path(os.environ.get("SHARED_DATA_DIR", PROJECT_ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"recorded market data is not here ({folder}): set SHARED_DATA_DIR")
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class RunningStack:
+    """A whole stack, started by the command that users type. `env` is what `./pipeline env` prints."""
+
+    home: Path
+    variables: dict[str, str]
+    env: dict[str, str]
+    seconds_to_start: float
+
+    def run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """`./pipeline …` on this stack."""
+        return pipeline(self.variables, *arguments, timeout=timeout)
+
+
+def pipeline(variables: dict[str, str], *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """The project's command with these settings and none of the caller's."""
+    kept = {name: value for name, value in os.environ.items() if name not in _foreign_settings()}
+    return subprocess.run(
+        [str(PROJECT_ROOT / "pipeline"), *arguments],
+        env=kept | variables,
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.fixture(scope="session")
+def start_stack() -> Iterator[Callable[..., RunningStack]]:
+    """Starts a stack of a market with further settings; stops it at the end."""
+    started: list[RunningStack] = []
+
+    def start(market: str, **settings: str) -> RunningStack:
+        import time
+
+        home = Path(tempfile.mkdtemp(prefix=f"stack-{market}-"))
+        variables = {
+            "PIPELINE_HOME": str(home),
+            "PIPELINE_PORT_OFFSET": str(free_port_offset()),
+            "MARKET": market,
+            **settings,
+        }
+        begun = time.monotonic()
+        up = pipeline(variables, "up", "--wait", timeout=420)
+        seconds = time.monotonic() - begun
+        stack = RunningStack(home, variables, {}, seconds)
+        started.append(stack)
+        if up.returncode != 0:
+            logs = pipeline(variables, "logs").stdout
+            pytest.fail(f"up failed: {up.stderr}\n{logs[-6000:]}")
+        lines = pipeline(variables, "env").stdout.splitlines()
+        stack.env.update(dict(line.split("=", 1) for line in lines))
+        return stack
+
+    yield start
+    for stack in started:
+        down = pipeline(stack.variables, "down", timeout=180)
+        _keep_logs(stack)
+        shutil.rmtree(stack.home, ignore_errors=True)
+        assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture(scope="session")
+def stack(start_stack: Callable[..., RunningStack]) -> RunningStack:
+    """One sandbox stack for all tests that only need a running one."""
+    return start_stack("sandbox")
+
+
+def free_port_offset() -> int:
+    """An offset at which every port of a stack is free."""
+    for offset in range(1_000, 3_600, 100):
+        if all(_is_free(port + offset) for port in BASE_PORTS):
+            return offset
+    raise AssertionError("no free range of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _foreign_settings() -> set[str]:
+    from include.settings import Settings
+
+    return {name.upper() for name in Settings.model_fields}
+
+
+def _keep_logs(stack: RunningStack) -> None:
+    """What a failed run is understood by afterwards."""
+    kept = PROJECT_ROOT / "test-results" / "logs" / stack.variables["MARKET"]
+    shutil.rmtree(kept, ignore_errors=True)
+    source = stack.home / stack.variables["MARKET"] / "logs"
+    if source.exists():
+        shutil.copytree(source, kept)

@@ -1,0 +1,28 @@
+"""A stop leaves nothing behind; a start after it finds everything again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from include.stack.layout import Layout
+from include.stack.processes import of_stack
+from tests.conftest import RunningStack
+
+
+def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(
+    start_stack: Callable[..., RunningStack],
+) -> None:
+    stack = start_stack("sandbox", STOCK_SYMBOLS="", CRYPTO_SYMBOLS="BTC-USD")
+    with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
+        before = connection.execute("SELECT count(*) FROM market_events").fetchone()
+    assert stack.run("down").returncode == 0
+    assert list(of_stack(Layout(stack.home, "sandbox"))) == []
+    assert stack.run("status").returncode == 1
+    assert stack.run("up", "--wait", timeout=300).returncode == 0
+    with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
+        after = connection.execute("SELECT count(*) FROM market_events").fetchone()
+    assert before is not None
+    assert after is not None
+    assert after[0] >= before[0] > 0
