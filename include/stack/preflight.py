@@ -64,7 +64,8 @@ def _is_taken(port: int) -> bool:
 def _by_whom(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port
+            address = connection.laddr
+            listens = connection.status == psutil.CONN_LISTEN and address and address.port == port
             if listens and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:

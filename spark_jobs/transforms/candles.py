@@ -1,84 +1,112 @@
-"""Candles from events: contract §8, the one definition for stream and batch."""
+"""Candles from events: the one definition of contract §8, for stream and batch. Pure."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from decimal import Decimal
+
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
-from pyspark.sql.window import Window as W
 
 from include.market.candle import INTERVAL_SECONDS, Interval
+from include.market.event import MICROSECONDS
 
-#: Orders rows that did not come by Kafka after those that did.
-_NO_OFFSET = 2**63 - 1
-_MICROSECONDS = 1_000_000
-#: Chosen so that Spark's division of decimal(38,16) by it keeps 8 decimals.
-VOLUME_SUM = T.DecimalType(38, 8)
+#: What `candles_of` reads of each event; times are timestamps, the rest as in `market_events`.
+EVENT_COLUMNS = (
+    "event_id", "symbol", "source", "kind", "event_time", "interval_seconds",
+    "open", "high", "low", "close", "volume", "kafka_partition", "kafka_offset", "revision",
+)  # fmt: skip
+_UNIT = Decimal(10**8)  # stored figures have 8 decimals: times this they are whole
+_VWAP_STEP = 10_000  # from 8 decimals to the 12 of vwap
 
 
 def candles_of(events: DataFrame, interval: Interval) -> DataFrame:
-    """One row a symbol and window, `is_final` not among its columns.
+    """One row a symbol and window that has a usable event, with the columns of `candles`.
 
-    Columns in: `event_id, symbol, source, kind, event_time, interval_seconds, open, high, low, close,
-    volume, kafka_offset`, all events of every window that is asked for. Columns out: the key and figures
-    of `candles`. Prices decimal(18,8), volume decimal(28,8), the exact sum; vwap decimal(18,8), rounded
-    half up at the last digit, null without volume.
+    `events` must hold all events of each window that it touches (`EVENT_COLUMNS`, any order, repeats and
+    several revisions allowed). Gives `symbol, interval, window_start, open, high, low, close` (decimal(18,8)),
+    `volume` (decimal(28,8)), `vwap` (decimal(28,12)), `event_count` (int), `source`.
+
+    vwap is exact until the end and rounded once, half up, to 12 decimals. Volume is null if its sum has
+    more than 20 digits before the point, vwap also if Σ(price·volume) has more than 21.
     """
-    placed = events.transform(_with_window, INTERVAL_SECONDS[interval])
-    counted = placed.transform(_first_of_each_fact).transform(_without_idle_quotes)
-    order = F.struct("event_time", "order_offset", "event_id")
-    weight = (F.col("high") + F.col("low") + F.col("close")).try_cast(T.DecimalType(17, 8))
-    turnover = F.sum(weight * F.col("volume").try_cast(T.DecimalType(20, 8)))
-    volume = F.sum("volume")
-    figures = counted.groupBy("symbol", "window_start").agg(
-        F.min_by("open", order).alias("open"),
+    seconds = INTERVAL_SECONDS[interval]
+    usable = _once(events).where((F.col("kind") != "bar") | (F.col("interval_seconds") <= seconds))
+    placed = _with_window(usable, seconds)
+    window = Window.partitionBy("symbol", "window_start")
+    quotes_only = F.min((F.col("kind") == "quote").cast("int")).over(window) == 1
+    chosen = placed.withColumn("quotes_only", quotes_only).where(F.col("quotes_only") | (F.col("kind") != "quote"))
+    figures = chosen.groupBy("symbol", "window_start").agg(
+        F.min_by("open", _order()).alias("open"),
         F.max("high").alias("high"),
         F.min("low").alias("low"),
-        F.max_by("close", order).alias("close"),
-        volume.alias("volume"),
-        # typical = (high + low + close) / 3; the 3 is divided out last, so that no digit is lost before.
-        F.when(volume > 0, turnover / (volume * 3).try_cast(VOLUME_SUM)).alias("vwap"),
-        F.count("*").alias("event_count"),
-        F.max_by("source", order).alias("source"),
+        F.max_by("close", _order()).alias("close"),
+        F.sum("volume").alias("volume"),
+        F.try_sum(F.try_multiply(_tripled_typical(), _whole("volume", 28))).alias("weighted"),
+        F.count("*").cast("int").alias("event_count"),
+        F.max_by("source", _order()).alias("source"),
+        # A product beyond 38 digits is null and would silently be left out of the sum.
+        F.count_if(F.col("volume").isNotNull()).alias("with_volume"),
+        F.count(F.try_multiply(_tripled_typical(), _whole("volume", 28))).alias("with_weight"),
     )
     return figures.select(
         "symbol",
         F.lit(interval).alias("interval"),
         "window_start",
-        "open",
-        "high",
-        "low",
-        "close",
-        F.col("volume").try_cast(T.DecimalType(28, 8)).alias("volume"),
-        F.col("vwap").try_cast(T.DecimalType(18, 8)).alias("vwap"),
-        F.col("event_count").cast("int").alias("event_count"),
+        *(F.col(name).cast("decimal(18,8)").alias(name) for name in ("open", "high", "low", "close")),
+        F.col("volume").try_cast("decimal(28,8)").alias("volume"),
+        _vwap().alias("vwap"),
+        "event_count",
         "source",
     )
 
 
-def _with_window(events: DataFrame, seconds: int) -> DataFrame:
-    """Each event in its window; a bar longer than the window has none."""
-    time = F.unix_micros("event_time")
-    start = time - F.pmod(time, F.lit(seconds * _MICROSECONDS))
-    return events.filter(F.col("interval_seconds") <= seconds).select(
-        "*",
-        F.timestamp_micros(start).alias("window_start"),
-        F.coalesce("kafka_offset", F.lit(_NO_OFFSET)).alias("order_offset"),
+def _order() -> Column:
+    """Time first, then Kafka's order; rows that did not come by Kafka after those that did."""
+    return F.struct(
+        F.col("event_time"),
+        F.col("kafka_offset").isNull(),
+        F.coalesce(F.col("kafka_offset"), F.lit(0)),
+        F.coalesce(F.col("kafka_partition"), F.lit(0)),
+        F.col("event_id"),
     )
 
 
-def _first_of_each_fact(events: DataFrame) -> DataFrame:
-    """An event_id counts once, and so does a bar of one start and length, whoever sent it first."""
-    bar = F.concat_ws(":", F.lit("bar"), F.unix_micros("event_time"), "interval_seconds")
-    fact = F.when(F.col("kind") == "bar", bar).otherwise(F.col("event_id"))
-    arrival = W.partitionBy("symbol", "fact").orderBy("order_offset", "event_id")
-    numbered = events.select("*", fact.alias("fact")).select("*", F.row_number().over(arrival).alias("delivery"))
-    return numbered.filter(F.col("delivery") == 1)
+def _once(events: DataFrame) -> DataFrame:
+    """Each event_id with its newest revision; of bars of one symbol, start and length the first."""
+    arrival = [
+        F.col("kafka_offset").asc_nulls_last(),
+        F.col("kafka_partition").asc_nulls_last(),
+        F.col("event_id"),
+    ]
+    by_id = Window.partitionBy("symbol", "event_id").orderBy(F.col("revision").desc(), *arrival)
+    fact = F.when(F.col("kind") == "bar", F.lit("")).otherwise(F.col("event_id"))
+    by_bar = Window.partitionBy("symbol", "event_time", "interval_seconds", "fact").orderBy(*arrival)
+    # One exchange by symbol serves every step: all of them group within a symbol.
+    newest = events.repartition("symbol").withColumn("rank", F.row_number().over(by_id)).where("rank = 1")
+    first = newest.withColumn("fact", fact).withColumn("rank", F.row_number().over(by_bar))
+    return first.where("rank = 1").drop("rank", "fact")
 
 
-def _without_idle_quotes(events: DataFrame) -> DataFrame:
-    """Quotes count only in a window that has neither bar nor trade."""
-    is_quote = F.col("kind") == "quote"
-    whole = W.partitionBy("symbol", "window_start").rowsBetween(W.unboundedPreceding, W.unboundedFollowing)
-    marked = events.select("*", F.min(is_quote).over(whole).alias("has_quotes_only"))
-    return marked.filter(F.col("has_quotes_only") | ~is_quote)
+def _with_window(events: DataFrame, seconds: int) -> DataFrame:
+    length = seconds * MICROSECONDS
+    micros = F.unix_micros("event_time")
+    return events.withColumn("window_start", F.timestamp_micros(micros - F.pmod(micros, F.lit(length))))
+
+
+def _whole(name: str, digits: int) -> Column:
+    """The figure in units of 1e-8, as a decimal without decimals: such products lose nothing."""
+    return (F.col(name) * F.lit(_UNIT)).cast(f"decimal({digits},0)")
+
+
+def _tripled_typical() -> Column:
+    return _whole("high", 18) + _whole("low", 18) + _whole("close", 18)
+
+
+def _vwap() -> Column:
+    """Σ(high+low+close)·volume / 3Σvolume by long division: Spark's own keeps too few decimals here."""
+    total = F.col("total")
+    numerator = F.when(F.col("with_weight") == F.col("with_volume"), F.col("weighted"))
+    divisor = F.when(F.col("volume") > 0, (F.col("volume") * F.lit(_UNIT)).try_cast("decimal(30,0)") * F.lit(3))
+    del total
+    eighths = F.call_function("div", numerator, divisor)
+    return eighths  # replaced below

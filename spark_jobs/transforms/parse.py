@@ -1,4 +1,4 @@
-"""Kafka records to typed events. A record that is not an event gets a reason; nothing raises."""
+"""Kafka records to typed market events, or to a reason why not. Pure: DataFrame in, DataFrame out."""
 
 from __future__ import annotations
 
@@ -6,91 +6,176 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
+from pyspark.sql.types import DecimalType
 
-from include.market.event import MAX_AHEAD_US, SCHEMA_VERSION, AssetClass
-
-PRICE = T.DecimalType(18, 8)
-VOLUME = T.DecimalType(28, 8)
-PRICES = ("open", "high", "low", "close")
-_PRICE_TEXT = r"^\d{1,10}(\.\d{1,8})?$"
-_VOLUME_TEXT = r"^\d{1,20}(\.\d{1,8})?$"
-
-# Prices and volume stay text here: a JSON number would have lost its digits before we see it.
-_MESSAGE = T.StructType(
-    [
-        T.StructField("event_id", T.StringType()),
-        T.StructField("symbol", T.StringType()),
-        T.StructField("asset_class", T.StringType()),
-        T.StructField("source", T.StringType()),
-        T.StructField("kind", T.StringType()),
-        T.StructField("event_time", T.LongType()),
-        T.StructField("interval_seconds", T.IntegerType()),
-        *(T.StructField(name, T.StringType()) for name in (*PRICES, "volume")),
-        T.StructField("currency", T.StringType()),
-        T.StructField("ingested_at", T.LongType()),
-        T.StructField("schema_version", T.IntegerType()),
-    ]
+from include.market.event import (
+    MAX_AHEAD_US,
+    MAX_DECIMALS,
+    MICROSECONDS,
+    SCHEMA_VERSION,
+    AssetClass,
+    Kind,
+    Source,
+    get_args,
 )
-_REQUIRED = tuple(field.name for field in _MESSAGE.fields if field.name != "volume")
-_SOURCES = ("yahoo", "alpha_vantage", "coingecko", "binance")
-_KINDS = ("bar", "trade", "quote")
+
+PRICE = DecimalType(18, MAX_DECIMALS)
+VOLUME = DecimalType(28, MAX_DECIMALS)
+TEXTS = ("event_id", "symbol", "asset_class", "source", "kind", "currency")
+NUMBERS = ("event_time", "interval_seconds", "ingested_at", "schema_version")
+PRICES = ("open", "high", "low", "close")
+FIGURES = (*PRICES, "volume")
+#: What `parse` gives, in this order.
+COLUMNS = (*TEXTS, *FIGURES, "event_time", "interval_seconds", "ingested_at")
+COORDINATES = ("topic", "kafka_partition", "kafka_offset")
+
+#: Printable ASCII without a blank: what an index can hold and every page can show.
+_NAMES = {
+    "event_id": r"^[!-~]{1,256}\z",
+    "symbol": r"^[!-~]{1,64}\z",
+    "currency": r"^[!-~]{1,16}\z",
+}
+_DECIMAL = r"^-?[0-9]{1,64}(\.[0-9]{0,64})?\z"
+_TOO_FINE = rf"\.[0-9]{{{MAX_DECIMALS}}}[0-9]*[1-9]"
+_INT_MAX = 2**31 - 1
+#: The last microsecond of the year 9999, where the calendars of Arrow and Python end.
+_LAST_TIME = 253_402_300_799_999_999
+# Every field as a variant: a variant keeps its JSON type, so the number 1.5 is told from the text "1.5".
+_SCHEMA = "array<struct<" + ", ".join(f"{name}: variant" for name in (*TEXTS, *NUMBERS, *FIGURES)) + ">>"
+_OPTIONS = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"}
 
 
-def parse_events(records: DataFrame, asset_class: AssetClass) -> DataFrame:
-    """Columns in: Kafka's `value, topic, partition, offset, timestamp`.
+def parse(records: DataFrame, asset_class: AssetClass) -> DataFrame:
+    """One row a record: the columns of contract §3, its Kafka coordinates, and `reason`.
 
-    Columns out: those of `market_events` (times as timestamps, prices decimal(18,8), volume
-    decimal(28,8)), `kafka_topic`, `payload_hex`, and `reason`: null for a valid event, else why it is
-    refused, in which case the typed columns mean nothing.
+    `records` has Kafka's `value, topic, partition, offset, timestamp`. Valid rows have `reason` null;
+    prices decimal(18,8), volume decimal(28,8), `event_time` and `ingested_at` timestamps. Rows with a
+    reason, in words, have the raw `payload` as hexadecimal text and no event_time, so that a wrong time
+    never reaches a watermark; symbol and source stay where they can be read. Nothing raises on any bytes.
     """
-    message = F.from_json(F.col("value").cast("string"), _MESSAGE, {"allowNonNumericNumbers": "false"})
-    parsed = records.select("*", message.alias("m")).select("topic", "partition", "offset", "timestamp", "value", "m.*")
-    typed = {name: F.col(name).try_cast(PRICE) for name in PRICES}
-    judged = parsed.select("*", _reason(asset_class, typed).alias("reason"))
-    is_valid = F.col("reason").isNull()
-    return judged.select(
-        "event_id",
-        "symbol",
-        "asset_class",
-        "source",
-        "kind",
-        F.when(is_valid, F.timestamp_micros("event_time")).alias("event_time"),
-        "interval_seconds",
-        *(typed[name].alias(name) for name in PRICES),
-        F.col("volume").try_cast(VOLUME).alias("volume"),
-        "currency",
-        F.when(is_valid, F.timestamp_micros("ingested_at")).alias("ingested_at"),
-        F.col("partition").alias("kafka_partition"),
-        F.col("offset").alias("kafka_offset"),
-        F.col("topic").alias("kafka_topic"),
-        F.when(~is_valid, F.hex("value")).alias("payload_hex"),
+    decoded = _typed(_decoded(records)).withColumn("reason", _reason(asset_class))
+    valid = F.col("reason").isNull()
+    readable = {name: F.when(F.col(name).rlike(r"^[!-~]{1,64}\z"), F.col(name)) for name in ("symbol", "source")}
+    times = {name: F.timestamp_micros(F.when(valid, F.col(name))) for name in ("event_time", "ingested_at")}
+    columns = {
+        **{name: F.when(valid, F.col(name)) for name in COLUMNS},
+        **readable,
+        **times,
+        "interval_seconds": F.when(valid, F.col("interval_seconds")).cast("int"),
+    }
+    return decoded.select(
+        *(column.alias(name) for name, column in columns.items()),
+        *COORDINATES,
         "reason",
+        F.when(~valid, F.hex("value")).alias("payload"),
     )
 
 
-def _reason(asset_class: AssetClass, price: dict[str, Column]) -> Column:
-    """The first rule that the record breaks; contract §3."""
-    latest = F.unix_micros("timestamp") + F.lit(MAX_AHEAD_US)
-    is_bar = F.col("kind") == "bar"
-    no_price_text = reduce(Column.__or__, [~F.col(name).rlike(_PRICE_TEXT) for name in PRICES])
-    body_is_high = price["high"] < F.greatest(price["open"], price["close"])
-    body_is_low = price["low"] > F.least(price["open"], price["close"])
+def _decoded(records: DataFrame) -> DataFrame:
+    # Inside brackets, so that text behind the object (a second one, say) is an error and not ignored.
+    text = F.concat(F.lit("["), F.col("value").cast("string"), F.lit("]"))
+    events = records.select(
+        "value",
+        "topic",
+        F.col("partition").alias("kafka_partition"),
+        F.col("offset").alias("kafka_offset"),
+        F.unix_micros("timestamp").alias("kafka_time"),
+        F.coalesce(F.is_valid_utf8(F.col("value").cast("string")), F.lit(False)).alias("is_utf8"),
+        F.from_json(text, _SCHEMA, _OPTIONS).alias("events"),
+    )
+    return events.withColumn("event", F.when(F.size("events") == 1, F.get("events", F.lit(0))))
+
+
+def _typed(decoded: DataFrame) -> DataFrame:
+    def as_type(name: str, json_type: str, spark_type: str) -> Column:
+        field = F.col(f"event.{name}")
+        return F.when(F.schema_of_variant(field) == json_type, F.try_variant_get(field, "$", spark_type))
+
+    typed = decoded.select(
+        "value",
+        *COORDINATES,
+        "kafka_time",
+        "is_utf8",
+        F.col("event").isNotNull().alias("is_object"),
+        (F.schema_of_variant("event.volume") == "VOID").alias("volume_is_null"),
+        *(as_type(name, "STRING", "string").alias(name) for name in TEXTS),
+        *(as_type(name, "BIGINT", "bigint").alias(name) for name in NUMBERS),
+        *(as_type(name, "STRING", "string").alias(f"{name}_text") for name in FIGURES),
+    )
+    exact = {
+        name: F.when(_is_exact(name), F.col(f"{name}_text").try_cast(VOLUME if name == "volume" else PRICE))
+        for name in FIGURES
+    }
+    return typed.withColumns(exact)
+
+
+def _is_exact(name: str) -> Column:
+    text = F.col(f"{name}_text")
+    return text.rlike(_DECIMAL) & ~text.rlike(_TOO_FINE)
+
+
+def _reason(asset_class: AssetClass) -> Column:
+    """The first of the rules that the row breaks; null if none."""
+    rules = [*_shape_rules(asset_class), *_figure_rules(), *_time_rules()]
+    return F.coalesce(*(F.when(broken, reason) for broken, reason in rules))
+
+
+def _shape_rules(asset_class: AssetClass) -> list[tuple[Column, Column]]:
+    version = F.col("schema_version")
     rules = [
-        *(
-            (F.col(name).isNull(), f"{name} is missing or of the wrong type (or this is no JSON object)")
-            for name in _REQUIRED
-        ),
-        (F.col("schema_version") != SCHEMA_VERSION, f"schema_version is not {SCHEMA_VERSION}"),
-        (F.col("asset_class") != asset_class, f"asset_class does not belong on the {asset_class} topic"),
-        (~F.col("source").isin(*_SOURCES), "source is unknown"),
-        (~F.col("kind").isin(*_KINDS), "kind is unknown"),
-        (no_price_text, "a price is not a plain decimal with at most 8 decimals"),
-        (price["low"] <= 0, "a price is not above zero"),
-        (body_is_low | body_is_high, "low <= open, close <= high does not hold"),
-        (~F.col("volume").rlike(_VOLUME_TEXT), "volume is not a plain decimal, zero or more"),
-        (F.col("event_time") > latest, "event time lies in the future"),
-        (F.col("event_time") <= 0, "event time is not after 1970"),
-        (is_bar != (F.col("interval_seconds") > 0), "interval_seconds does not fit the kind"),
+        (~F.col("is_utf8"), F.lit("not UTF-8 text")),
+        (~F.col("is_object"), F.lit("not one JSON object")),
+        (version != SCHEMA_VERSION, F.format_string("schema_version %d is not known here", version)),
+        *((F.col(name).isNull(), F.lit(f"{name} is missing or not a string")) for name in TEXTS),
+        *((F.col(name).isNull(), F.lit(f"{name} is missing or not a whole number")) for name in NUMBERS),
+        *((~F.col(name).rlike(pattern), F.lit(f"{name} is not a plain name")) for name, pattern in _NAMES.items()),
+        (~F.col("source").isin(*get_args(Source)), F.lit("source is not known")),
+        (~F.col("kind").isin(*get_args(Kind)), F.lit("kind is not bar, trade or quote")),
+        (F.col("asset_class") != asset_class, F.lit(f"asset_class is not {asset_class}, as its topic's")),
     ]
-    return F.coalesce(*(F.when(broken, F.lit(words)) for broken, words in rules))
+    return rules
+
+
+def _figure_rules() -> list[tuple[Column, Column]]:
+    def texts(name: str) -> list[tuple[Column, Column]]:
+        text, null_is_said = F.col(f"{name}_text"), F.lit(False)
+        if name == "volume":
+            null_is_said = F.coalesce(F.col("volume_is_null"), F.lit(False))
+        return [
+            (text.isNull() & ~null_is_said, F.lit(f"{name} is missing or not a decimal string")),
+            (~text.rlike(_DECIMAL), F.lit(f"{name} is not a finite decimal number")),
+            (text.rlike(_TOO_FINE), F.lit(f"{name} has more than {MAX_DECIMALS} decimals")),
+            (text.isNotNull() & F.col(name).isNull(), F.lit(f"{name} has too many digits")),
+        ]
+
+    opening, high, low, close = (F.col(name) for name in PRICES)
+    return [
+        *(rule for name in FIGURES for rule in texts(name)),
+        (F.least(opening, high, low, close) <= 0, F.lit("a price is not above zero")),
+        (
+            (low > F.least(opening, close)) | (high < F.greatest(opening, close)),
+            F.lit("low <= open, close <= high does not hold"),
+        ),
+        (F.col("volume") < 0, F.lit("volume is negative")),
+    ]
+
+
+def _time_rules() -> list[tuple[Column, Column]]:
+    time, seconds = F.col("event_time"), F.col("interval_seconds")
+    is_bar = F.col("kind") == "bar"
+    fits = F.when(is_bar, seconds.between(1, _INT_MAX)).otherwise(seconds == 0)
+    ahead = time > F.col("kafka_time") + MAX_AHEAD_US
+    return [
+        (~fits, F.lit("interval_seconds does not fit the kind")),
+        (time <= 0, F.lit("event time is not after 1970")),
+        (
+            ahead | (time > _LAST_TIME),
+            F.lit(f"event time lies in the future: more than {MAX_AHEAD_US // MICROSECONDS} s ahead of its record"),
+        ),
+        (~F.col("ingested_at").between(1, _LAST_TIME), F.lit("ingested_at is not a time")),
+    ]
+
+
+def only_valid(parsed: DataFrame) -> DataFrame:
+    """The rows without a reason, as events."""
+    return reduce(DataFrame.drop, ("reason", "payload"), parsed.where(F.col("reason").isNull()))
