@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple, Protocol
 
-from include.market.event import AssetClass, Source
+from include.market.event import ASSET_CLASSES, AssetClass, Source
 from include.market.instrument import Catalogue
 from include.sandbox.bars import DAY, MINUTE, TRADE_SECONDS, Bars
 
@@ -91,14 +91,17 @@ class Sandbox:
 
     def listings(self, source: Source) -> Mapping[str, Listing]:
         """What this source serves, by its own ids. A recorded symbol without an entry in the
-        catalogue is a stock whose id is the symbol."""
+        catalogue is a stock, and its id at Yahoo is the symbol."""
         found = {}
-        for asset_class in ("stock", "crypto"):
+        for asset_class in ASSET_CLASSES:
             for symbol in self.market.symbols(asset_class):
-                known = self.catalogue.get(symbol) if symbol in self.catalogue else None
-                id_ = known.ids.get(source) if known else (symbol if asset_class == "stock" else None)
-                if id_ is not None and not (known is None and source in ("binance", "coingecko")):
-                    found[id_] = Listing(id_, symbol, asset_class, known.name if known else symbol)
+                if symbol in self.catalogue:
+                    entry = self.catalogue.get(symbol)
+                    id_, name = entry.ids.get(source), entry.name
+                else:
+                    id_, name = symbol if source == "yahoo" else None, symbol
+                if id_ is not None:
+                    found[id_] = Listing(id_, symbol, asset_class, name)
         return found
 
     def history_start(self) -> int:

@@ -7,6 +7,7 @@ market on every platform (exp, log and the normal sampler may differ in the last
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def _path(day: Day, profile: Floats, tick: int, random: np.random.Generator) -> 
     size = len(profile) * STEPS
     spread = day.high - day.low
     activity = np.repeat(np.sqrt(profile), STEPS)
-    noise = np.cumsum(draws(random, size) * activity) * (spread / RANGE_TO_DEVIATION / size**0.5)
+    noise = np.cumsum(draws(random, size) * activity) * (spread / RANGE_TO_DEVIATION / math.sqrt(size))
     first, second = sorted(random.choice(np.arange(1, size - 1), size=2, replace=False).tolist())
     # A day that closes higher usually has its low first.
     rising = day.close >= day.open

@@ -66,7 +66,7 @@ def _build(wants_tools: bool) -> None:
         ENVIRONMENT.mkdir(exist_ok=True)
     except OSError as error:
         raise BootstrapError(f"cannot write {ENVIRONMENT}: {error.strerror}") from None
-    with (ENVIRONMENT / ".lock").open("w") as guard:
+    with (ENVIRONMENT / ".building").open("w") as guard:
         try:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
-
+from concurrent.futures import ThreadPoolExecutor
 import httpx2
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -44,11 +42,23 @@ class Stack:
         if self._all_run():
             self._unpause()
             return False
-        plan = self.plan
         self._say("checking the machine")
         install_jars()
         running = self._running()
-        preflight.check(plan, [service for service in self.services if service.name not in running])
+        preflight.check(self.plan, [service for service in self.services if service.name not in running])
+        self.up_stores()
+        self._say("bringing Airflow's database up to date")
+        airflow.migrate(self.plan)
+        rest = [service for service in self.services if service.needs_schema]
+        self._say("starting Airflow (api-server, scheduler, dag-processor, triggerer) and the dashboard")
+        self._start(rest)
+        self._unpause()
+        return True
+
+    def up_stores(self) -> None:
+        """Bring up what keeps and carries data, with schema, roles and topics as they should be."""
+        plan = self.plan
+        running = self._running()
         for service in self.services:
             if service.prepare is not None and service.name not in running:
                 service.prepare(plan)
@@ -56,16 +66,13 @@ class Stack:
         write_private(active_market_file(plan.layout.home), plan.market)
         if not self.supervisor.is_alive():
             self.supervisor.launch([service.program for service in self.services], plan.process_environment())
-        stores = [service for service in self.services if not self._needs_schema(service)]
+        stores = [service for service in self.services if not service.needs_schema]
         self._say(f"starting {', '.join(service.name for service in stores)}")
         self._start(stores)
-        self._say("bringing schema, topics and Airflow's database up to date")
-        self._migrate()
-        rest = [service for service in self.services if self._needs_schema(service)]
-        self._say("starting Airflow (api-server, scheduler, dag-processor, triggerer) and the dashboard")
-        self._start(rest)
-        self._unpause()
-        return True
+        self._say("bringing schema, roles and topics up to date")
+        postgres.create_databases(plan)
+        self._migrate_schema()
+        kafka.create_topics(required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"))
 
     def down(self) -> None:
         """Stop in reverse order: first what starts things, then the driver, then the stores."""
@@ -146,21 +153,6 @@ class Stack:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _migrate(self) -> None:
-        plan = self.plan
-        postgres.create_databases(plan)
-        with ThreadPoolExecutor(3) as pool:
-            steps: list[Future[Any]] = [
-                pool.submit(self._migrate_schema),
-                pool.submit(
-                    kafka.create_topics,
-                    required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"),
-                ),
-                pool.submit(airflow.migrate, plan),
-            ]
-            for step in steps:
-                step.result()
-
     def _migrate_schema(self) -> None:
         plan = self.plan
         url = required(plan.settings.database_url, "DATABASE_URL")
@@ -191,7 +183,3 @@ class Stack:
             if time.monotonic() > deadline:
                 raise StackError(failure)
             time.sleep(POLL_SECONDS)
-
-    @staticmethod
-    def _needs_schema(service: Service) -> bool:
-        return service.name == "dashboard" or service.name.startswith("airflow-")

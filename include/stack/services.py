@@ -42,6 +42,8 @@ class Service:
     prepare: Callable[[Plan], None] | None = None
     #: May this service need more than the usual time to come up?
     ready_seconds: int = 60
+    #: Starts only when the stores are up and their schema is current.
+    needs_schema: bool = False
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ def _airflow(plan: Plan) -> list[Service]:
             _airflow_part(component),
             airflow.prepare if part == "api-server" else None,
             ready_seconds=150,
+            needs_schema=True,
         )
         for part, (options, component) in parts.items()
     ]
@@ -97,7 +100,7 @@ def _airflow(plan: Plan) -> list[Service]:
 
 def _dashboard(plan: Plan) -> Service:
     program = Program("dashboard", [sys.executable, "-m", "include.dashboard"])
-    return Service(program, plan.settings.ports.dashboard, _http("dashboard", "/api/v1/health"))
+    return Service(program, plan.settings.ports.dashboard, _http("dashboard", "/api/v1/health"), needs_schema=True)
 
 
 def _probe_postgres(plan: Plan) -> None:
