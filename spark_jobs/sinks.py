@@ -17,15 +17,15 @@ from include.storage.stream_store import EVENT_COLUMNS, Batch, StreamStore
 from spark_jobs.transforms.candles import candles_of
 
 _REFUSED_COLUMNS = [
-    "kafka_topic",
+    "topic",
     "kafka_partition",
     "kafka_offset",
     "symbol",
     "source",
     "reason",
-    "payload_hex",
+    "payload",
 ]
-_STORED_COLUMNS = [*EVENT_COLUMNS.split(", "), "kafka_topic"]
+_STORED_COLUMNS = [*EVENT_COLUMNS.split(", "), "topic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,11 @@ def recomputed(spark: Any, events: pa.Table) -> pa.Table:
 
 def offset_ranges(rows: pa.Table) -> dict[str, dict[str, list[int]]]:
     """`{topic: {partition: [first, last + 1]}}` of a batch's records."""
-    grouped = rows.group_by(["kafka_topic", "kafka_partition"]).aggregate(
-        [("kafka_offset", "min"), ("kafka_offset", "max")]
-    )
+    grouped = rows.group_by(["topic", "kafka_partition"]).aggregate([("kafka_offset", "min"), ("kafka_offset", "max")])
     ranges: dict[str, dict[str, list[int]]] = {}
     for row in grouped.to_pylist():
         span = [row["kafka_offset_min"], row["kafka_offset_max"] + 1]
-        ranges.setdefault(row["kafka_topic"], {})[str(row["kafka_partition"])] = span
+        ranges.setdefault(row["topic"], {})[str(row["kafka_partition"])] = span
     return ranges
 
 

@@ -33,7 +33,7 @@ from include.storage.stream_store import StreamStore
 from spark_jobs.readers import read_events
 from spark_jobs.session import SparkSettings, open_session, spark_settings
 from spark_jobs.sinks import EventSink
-from spark_jobs.transforms.parse import parse_events
+from spark_jobs.transforms.parse import parse
 
 HEARTBEAT_SECONDS = 2.0
 EXIT_FAILED, EXIT_NOT_OWNER = 1, 3
@@ -106,7 +106,7 @@ def start_query(
     servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
     records = read_events(spark, servers, asset_class, spark_chosen.max_offsets_per_trigger)
     # Refused records have no event time, so a date in the far future cannot move the watermark.
-    parsed = parse_events(records, asset_class).withWatermark("event_time", f"{chosen.watermark_seconds} seconds")
+    parsed = parse(records, asset_class).withWatermark("event_time", f"{chosen.watermark_seconds} seconds")
     return (
         parsed.writeStream.queryName(name)
         .option("checkpointLocation", str(checkpoint))

@@ -35,7 +35,9 @@ TOUCHED_SCHEMA = pa.schema(
         ("interval_seconds", pa.int32()),
         *((name, pa.decimal128(18, 8)) for name in ("open", "high", "low", "close")),
         ("volume", pa.decimal128(28, 8)),
+        ("kafka_partition", pa.int32()),
         ("kafka_offset", pa.int64()),
+        ("revision", pa.int32()),
     ]
 )
 # A driver that froze inside a batch must not hold the fence against its successor.
@@ -46,7 +48,7 @@ SET statement_timeout = '120s';
 """
 _STAGING = f"""
 CREATE TEMP TABLE staged_events ON COMMIT DROP AS
-SELECT {EVENT_COLUMNS}, NULL::text AS kafka_topic FROM market_events WITH NO DATA;
+SELECT {EVENT_COLUMNS}, NULL::text AS topic FROM market_events WITH NO DATA;
 CREATE TEMP TABLE new_events (event_id text, symbol text, event_time timestamptz) ON COMMIT DROP;
 CREATE TEMP TABLE staged_candles ON COMMIT DROP AS
 SELECT {", ".join((*KEY, *FIGURES))} FROM candles WITH NO DATA;
@@ -66,7 +68,7 @@ INSERT INTO new_events SELECT event_id, symbol, event_time FROM inserted
 """
 _LATE = """
 INSERT INTO late_events (event_id, symbol, event_time, kafka_topic, kafka_partition, kafka_offset, reason, watermark)
-SELECT s.event_id, s.symbol, s.event_time, s.kafka_topic, s.kafka_partition, s.kafka_offset,
+SELECT s.event_id, s.symbol, s.event_time, s.topic, s.kafka_partition, s.kafka_offset,
        'older than the watermark', %(watermark)s
 FROM staged_events s JOIN new_events n USING (event_id)
 WHERE s.event_time < %(watermark)s
@@ -76,7 +78,7 @@ ON CONFLICT DO NOTHING
 _TOUCHED = """
 COPY (
     SELECT e.event_id, e.symbol, e.source, e.kind, e.event_time, e.interval_seconds,
-           e.open, e.high, e.low, e.close, e.volume, e.kafka_offset
+           e.open, e.high, e.low, e.close, e.volume, e.kafka_partition, e.kafka_offset, e.revision
     FROM current_events e
     JOIN (SELECT DISTINCT symbol, date_bin('{span} seconds', event_time, 'epoch') AS start FROM new_events) touched
       ON e.symbol = touched.symbol
@@ -123,9 +125,9 @@ class Batch:
         self._query_name = query_name
 
     def add_events(self, valid: pa.Table) -> int:
-        """Stage valid events (`EVENT_COLUMNS` and kafka_topic), store those not held yet; how many were new."""
+        """Stage valid events (`EVENT_COLUMNS` and topic), store those not held yet; how many were new."""
         self._cursor.execute(_STAGING)
-        self._copy_in(f"staged_events ({EVENT_COLUMNS}, kafka_topic)", valid)
+        self._copy_in(f"staged_events ({EVENT_COLUMNS}, topic)", valid)
         self._cursor.execute(
             "SELECT market.ensure_event_partitions(array_agg(DISTINCT (event_time AT TIME ZONE 'UTC')::date)) "
             "FROM staged_events HAVING count(*) > 0"
@@ -134,17 +136,17 @@ class Batch:
         return self._cursor.rowcount
 
     def add_dead_letters(self, refused: pa.Table) -> int:
-        """Store refused records (topic, kafka_partition, kafka_offset, symbol, source, reason, payload_hex)."""
+        """Store refused records (topic, kafka_partition, kafka_offset, symbol, source, reason, payload)."""
         if refused.num_rows == 0:
             return 0
         self._cursor.execute(
             "CREATE TEMP TABLE staged_refused (topic text, kafka_partition int, kafka_offset bigint, symbol text, "
-            "source text, reason text, payload_hex text) ON COMMIT DROP"
+            "source text, reason text, payload text) ON COMMIT DROP"
         )
         self._copy_in("staged_refused", refused)
         self._cursor.execute(
             "INSERT INTO dead_letters (topic, kafka_partition, kafka_offset, symbol, source, reason, payload) "
-            "SELECT topic, kafka_partition, kafka_offset, symbol, source, reason, decode(payload_hex, 'hex') "
+            "SELECT topic, kafka_partition, kafka_offset, symbol, source, reason, decode(payload, 'hex') "
             "FROM staged_refused ON CONFLICT DO NOTHING"
         )
         return int(refused.num_rows)

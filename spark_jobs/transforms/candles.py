@@ -7,7 +7,7 @@ from decimal import Decimal
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from include.market.candle import INTERVAL_SECONDS, Interval
+from include.market.candle import FIGURES, INTERVAL_SECONDS, Interval
 from include.market.event import MICROSECONDS
 
 #: What `candles_of` reads of each event; times are timestamps, the rest as in `market_events`.
@@ -17,6 +17,7 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 _UNIT = Decimal(10**8)  # stored figures have 8 decimals: times this they are whole
 _VWAP_STEP = 10_000  # from 8 decimals to the 12 of vwap
+_WIDE = "decimal(30,0)"
 
 
 def candles_of(events: DataFrame, interval: Interval) -> DataFrame:
@@ -35,29 +36,21 @@ def candles_of(events: DataFrame, interval: Interval) -> DataFrame:
     window = Window.partitionBy("symbol", "window_start")
     quotes_only = F.min((F.col("kind") == "quote").cast("int")).over(window) == 1
     chosen = placed.withColumn("quotes_only", quotes_only).where(F.col("quotes_only") | (F.col("kind") != "quote"))
-    figures = chosen.groupBy("symbol", "window_start").agg(
+    weight = F.try_multiply(_tripled_typical(), _whole("volume", 28))
+    sums = chosen.groupBy("symbol", "window_start").agg(
         F.min_by("open", _order()).alias("open"),
         F.max("high").alias("high"),
         F.min("low").alias("low"),
         F.max_by("close", _order()).alias("close"),
-        F.sum("volume").alias("volume"),
-        F.try_sum(F.try_multiply(_tripled_typical(), _whole("volume", 28))).alias("weighted"),
+        F.sum("volume").try_cast("decimal(28,8)").alias("volume"),
         F.count("*").cast("int").alias("event_count"),
         F.max_by("source", _order()).alias("source"),
-        # A product beyond 38 digits is null and would silently be left out of the sum.
-        F.count_if(F.col("volume").isNotNull()).alias("with_volume"),
-        F.count(F.try_multiply(_tripled_typical(), _whole("volume", 28))).alias("with_weight"),
+        F.try_sum(weight).alias("weighted"),
+        # A product too long to hold is null, which a sum leaves out unseen: so both are counted.
+        F.count(weight).alias("weights"),
+        F.count("volume").alias("volumes"),
     )
-    return figures.select(
-        "symbol",
-        F.lit(interval).alias("interval"),
-        "window_start",
-        *(F.col(name).cast("decimal(18,8)").alias(name) for name in ("open", "high", "low", "close")),
-        F.col("volume").try_cast("decimal(28,8)").alias("volume"),
-        _vwap().alias("vwap"),
-        "event_count",
-        "source",
-    )
+    return _with_vwap(sums).select("symbol", F.lit(interval).alias("interval"), "window_start", *FIGURES)
 
 
 def _order() -> Column:
@@ -102,11 +95,19 @@ def _tripled_typical() -> Column:
     return _whole("high", 18) + _whole("low", 18) + _whole("close", 18)
 
 
-def _vwap() -> Column:
+def _with_vwap(sums: DataFrame) -> DataFrame:
     """Σ(high+low+close)·volume / 3Σvolume by long division: Spark's own keeps too few decimals here."""
-    total = F.col("total")
-    numerator = F.when(F.col("with_weight") == F.col("with_volume"), F.col("weighted"))
-    divisor = F.when(F.col("volume") > 0, (F.col("volume") * F.lit(_UNIT)).try_cast("decimal(30,0)") * F.lit(3))
-    del total
-    eighths = F.call_function("div", numerator, divisor)
-    return eighths  # replaced below
+    complete = F.col("weights") == F.col("volumes")
+    parts = sums.select(
+        "*",
+        F.when(complete, F.col("weighted")).alias("numerator"),
+        F.when(F.col("volume") > 0, _whole("volume", 28) * F.lit(3)).cast(_WIDE).alias("divisor"),
+    )
+    parts = parts.withColumn("whole", F.expr("numerator div divisor").cast("decimal(19,0)"))
+    rest = (F.col("numerator") - F.col("whole") * F.col("divisor")).cast(_WIDE)
+    parts = parts.withColumn("rest", rest)
+    parts = parts.withColumn(
+        "tail", F.expr(f"(2 * {_VWAP_STEP} * rest + divisor) div (2 * divisor)").cast("decimal(5,0)")
+    )
+    steps = (F.col("whole") * F.lit(_VWAP_STEP) + F.col("tail")).cast("decimal(24,0)")
+    return parts.withColumn("vwap", (steps * F.lit(Decimal("1E-12"))).cast("decimal(28,12)"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from typing import get_args
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,7 +16,6 @@ from include.market.event import (
     AssetClass,
     Kind,
     Source,
-    get_args,
 )
 
 PRICE = DecimalType(18, MAX_DECIMALS)
@@ -174,8 +173,3 @@ def _time_rules() -> list[tuple[Column, Column]]:
         ),
         (~F.col("ingested_at").between(1, _LAST_TIME), F.lit("ingested_at is not a time")),
     ]
-
-
-def only_valid(parsed: DataFrame) -> DataFrame:
-    """The rows without a reason, as events."""
-    return reduce(DataFrame.drop, ("reason", "payload"), parsed.where(F.col("reason").isNull()))

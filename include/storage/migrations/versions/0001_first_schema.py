@@ -98,7 +98,7 @@ CREATE TABLE market.candles (
     low          numeric(18,8) NOT NULL,
     close        numeric(18,8) NOT NULL,
     volume       numeric(28,8),
-    vwap         numeric(18,8),
+    vwap         numeric(28,12),
     event_count  integer NOT NULL,
     source       text NOT NULL,
     asset_class  text NOT NULL,
