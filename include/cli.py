@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.errors import MarketDataError
-from include.settings import Market, load_settings, settings, stack_env_file
+from include.settings import Market, settings, stack_env_file
 
 app = typer.Typer(
     help="A real-time market-data pipeline: bring it up, look at it, test it.",
@@ -253,11 +253,5 @@ def _say(line: str) -> None:
     err.print(f"pipeline: {line}", markup=False, soft_wrap=True, highlight=False)
 
 
-def main() -> None:
-    with one_line_errors():
-        load_settings()
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

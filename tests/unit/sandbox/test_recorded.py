@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from include.errors import SettingsError
 from include.market.event import AssetClass
+from include.sandbox.app import open_market
 from include.sandbox.bars import DAY, MINUTE
 from include.sandbox.market import Market
 from include.settings import Settings
@@ -63,7 +65,7 @@ def test_the_status_maps_every_replayed_minute_to_its_recorded_one(tmp_path: Pat
     timeline = status["timeline"]
     assert at(timeline[0]["replay_start"]) <= NOW - 7 * DAY
     assert at(timeline[-1]["replay_end"]) >= NOW + 2 * DAY
-    for before, after in zip(timeline, timeline[1:], strict=False):
+    for before, after in pairwise(timeline):
         assert before["replay_end"] == after["replay_start"]
     now_in = [s for s in timeline if at(s["replay_start"]) <= WALL < at(s["replay_end"])]
     assert [(s["recorded_day"], WALL - s["shift_seconds"]) for s in now_in] == [
@@ -92,7 +94,7 @@ def test_other_recordings_under_the_same_state_are_refused(tmp_path: Path) -> No
     recordings = two_days(tmp_path / "bars")
     replay(tmp_path, recordings, NOW)
     write_recording(recordings, "more", [flat("BAC", "2013-10-10T14:00:00Z")])
-    with pytest.raises(SettingsError, match="REPLAY_DATA_DIR.*reset"):
+    with pytest.raises(SettingsError, match=r"REPLAY_DATA_DIR.*reset"):
         replay(tmp_path, recordings, NOW)
 
 
@@ -201,9 +203,7 @@ def test_a_missing_folder_is_refused(tmp_path: Path, folder: str | None, said: s
 
 @pytest.mark.parametrize("market", [None, "live"])
 def test_only_sandbox_and_replay_are_served(market: Any) -> None:
-    from include.sandbox.app import open_market
-
-    with pytest.raises(SettingsError, match="^MARKET"):
+    with pytest.raises(SettingsError, match=r"^MARKET"):
         open_market(Settings(market=market), catalogue(), NOW)
 
 
@@ -221,8 +221,10 @@ def test_the_shared_recordings_are_replayed_to_the_last_digit(tmp_path: Path, sh
         with gzip.open(folder / f"{symbol}_20131007-20131009.csv.gz", "rt") as file:
             rows = list(csv.DictReader(file))
         expected = [
-            (at(row["ts_utc"]) + by_day[row["ts_utc"][:10]].shift_seconds,)
-            + tuple(Decimal(row[name]) for name in ("open", "high", "low", "close", "volume"))
+            (
+                at(row["ts_utc"]) + by_day[row["ts_utc"][:10]].shift_seconds,
+                *(Decimal(row[name]) for name in ("open", "high", "low", "close", "volume")),
+            )
             for row in rows
         ]
         first = segments[-3].recorded_start + segments[-3].shift_seconds

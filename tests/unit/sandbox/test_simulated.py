@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_the_running_minute_grows_into_the_closed_one(simulated: SimulatedMarket
         running = [rows[2] for rows in seen[:60]]
         assert running[0][1:5] == (closed.open,) * 4
         assert running[59] == closed
-        for before, after in zip(running, running[1:], strict=False):
+        for before, after in pairwise(running):
             assert before.open == after.open == closed.open
             assert before.high <= after.high
             assert before.low >= after.low

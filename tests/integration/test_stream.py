@@ -1,0 +1,251 @@
+"""The real driver, submitted as in production, on real Kafka, PostgreSQL and Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import Producer
+
+from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, bar, encode, quote
+from include.market.topics import EVENTS
+from include.producers.publisher import KafkaPublisher
+from include.settings import PROJECT_ROOT
+from include.stack.control import DRIVER_SCRIPT
+from include.stack.layout import JARS
+from include.stack.processes import running_script
+from include.storage.cache import CacheManager
+from tests.integration.conftest import Services
+from tests.waiting import wait_until
+
+MINUTE = 60 * MICROSECONDS
+#: The start of a 5-minute window, two hours ago: old enough to be past, young enough to be honest.
+BASE = (time.time_ns() // 1_000 - 7_200 * MICROSECONDS) // (5 * MINUTE) * (5 * MINUTE)
+
+
+def minute_bar(symbol: str, minute: int, close: str, source: Source = "yahoo", volume: str = "10") -> MarketEvent:
+    price = Decimal(close)
+    return bar(
+        symbol=symbol,
+        asset_class="stock",
+        source=source,
+        start=BASE + minute * MINUTE,
+        interval_seconds=60,
+        prices=(price - 1, price + 2, price - 2, price),
+        volume=Decimal(volume),
+        currency="USD",
+        ingested_at=BASE,
+    )
+
+
+def a_quote(symbol: str, offset_us: int, price: str, asset_class: AssetClass = "stock") -> MarketEvent:
+    return quote(
+        symbol=symbol,
+        asset_class=asset_class,
+        source="yahoo",
+        time=BASE + offset_us,
+        price=Decimal(price),
+        currency="USD",
+        ingested_at=BASE,
+    )
+
+
+class Driver:
+    """One spark-submit of the real application."""
+
+    def __init__(self, services: Services, log: Path) -> None:
+        jars = ",".join(str(jar) for jar in sorted((JARS / "spark").glob("*.jar")))
+        configuration = {
+            "spark.jars": jars,
+            "spark.driver.host": "127.0.0.1",
+            "spark.ui.port": str(services.settings.ports.spark_ui),
+            "spark.log.level": "WARN",
+        }
+        options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
+        self.log = log
+        self.layout = services.plan.layout
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["spark-submit", "--master", "local[2]", *options, str(PROJECT_ROOT / "spark_jobs" / "stream.py")],
+                env=services.environment,
+                cwd=PROJECT_ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """As a crash does it: JVM and Python at once, no goodbye."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        """SIGTERM to the Python process, as `./pipeline down` does."""
+        for driver in running_script(self.layout, DRIVER_SCRIPT):
+            if os.getsid(driver.pid) == self.process.pid:
+                driver.terminate()
+        return self.process.wait(60)
+
+
+def query(services: Services, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    with psycopg.connect(services.database_url) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
+def candles(services: Services, symbol: str, interval: str = "1m") -> list[tuple[Any, ...]]:
+    return query(
+        services,
+        "SELECT open, high, low, close, volume, event_count, source FROM candles "
+        "WHERE symbol = %s AND interval = %s ORDER BY window_start",
+        symbol,
+        interval,
+    )
+
+
+@pytest.fixture(scope="module")
+def publisher(services: Services) -> Iterator[KafkaPublisher]:
+    made = KafkaPublisher(services.kafka_bootstrap_servers)
+    yield made
+    made.close()
+
+
+def publish(publisher: KafkaPublisher, *events: MarketEvent) -> None:
+    for event in events:
+        publisher.publish(event)
+    publisher.confirm()
+
+
+@pytest.fixture
+def driver(services: Services, tmp_path: Path) -> Iterator[Driver]:
+    running = Driver(services, tmp_path / "driver.log")
+    yield running
+    if running.process.poll() is None:
+        assert running.stop() == 0, running.log.read_text()[-3000:]
+
+
+def test_events_become_rows_candles_and_prices(services: Services, publisher: KafkaPublisher, driver: Driver) -> None:
+    first = minute_bar("AAPL", 0, "100.12345678")
+    # The same bar from a second source, a repeat, a quote inside a bar's minute, and one in a minute without.
+    publish(publisher, first, minute_bar("AAPL", 0, "90", source="alpha_vantage"), first)
+    publish(publisher, a_quote("AAPL", 30 * MICROSECONDS, "77"), a_quote("AAPL", MINUTE, "101.5"))
+    publish(publisher, minute_bar("AAPL", 2, "103"))
+
+    rows = wait_until(
+        lambda: rows if len(rows := candles(services, "AAPL")) == 3 else None, seconds=120, what="three candles"
+    )
+    assert rows[0] == (
+        Decimal("99.12345678"), Decimal("102.12345678"), Decimal("98.12345678"), Decimal("100.12345678"),
+        Decimal(10), 1, "yahoo",
+    )  # fmt: skip
+    assert rows[1] == (*[Decimal("101.5")] * 4, None, 1, "yahoo")
+    assert candles(services, "AAPL", "5m") == [
+        (Decimal("99.12345678"), Decimal(105), Decimal("98.12345678"), Decimal(103), Decimal(20), 2, "yahoo")
+    ]
+    assert query(services, "SELECT count(*) FROM market_events WHERE symbol = 'AAPL'") == [(5,)]
+
+    # The quote's minute gets its bar: the quote steps back.
+    publish(publisher, minute_bar("AAPL", 1, "102"))
+    wait_until(lambda: candles(services, "AAPL")[1][3] == 102, seconds=30, what="the quote's replacement")
+    assert candles(services, "AAPL", "5m")[0][4:6] == (Decimal(30), 3)
+
+    price = wait_until(lambda: CacheManager(services.redis_url).get_latest("AAPL"), seconds=10, what="the latest price")
+    assert price["price"] == "103"
+    assert (price["event_time"], price["source"]) == (BASE + 2 * MINUTE, "yahoo")
+
+
+def test_what_is_no_event_is_kept_with_its_reason_and_stops_nothing(
+    services: Services, publisher: KafkaPublisher, driver: Driver
+) -> None:
+    poison = Producer({"bootstrap.servers": services.kafka_bootstrap_servers})
+    future = json.loads(encode(minute_bar("IBM", 0, "50"))) | {"event_time": BASE * 2}
+    for body in (b"not json", b'{"half":', json.dumps(future).encode(), b"\xff\xfe"):
+        poison.produce(EVENTS["stock"], body, key=b"IBM")
+    assert poison.flush(30) == 0
+    publish(publisher, minute_bar("IBM", 1, "51"))
+    wait_until(lambda: candles(services, "IBM"), seconds=120, what="the good one behind the bad ones")
+    reasons = [row[0] for row in query(services, "SELECT reason FROM dead_letters ORDER BY kafka_offset")]
+    assert len(reasons) == 4
+    assert any("future" in reason for reason in reasons)
+    assert query(services, "SELECT payload FROM dead_letters WHERE payload = %s", b"not json")
+
+
+def test_a_late_event_is_counted_and_its_candle_is_right_all_the_same(
+    services: Services, publisher: KafkaPublisher, driver: Driver
+) -> None:
+    publish(publisher, minute_bar("BAC", 60, "30"))
+    wait_until(lambda: candles(services, "BAC"), seconds=120, what="the on-time candle")
+    publish(publisher, minute_bar("BAC", 3, "29"))
+    wait_until(lambda: len(candles(services, "BAC")) == 2, seconds=30, what="the late candle")
+    late = query(services, "SELECT symbol, reason FROM late_events WHERE symbol = 'BAC'")
+    assert late == [("BAC", "older than the watermark")]
+    finals = query(
+        services, "SELECT is_final FROM candles WHERE symbol = 'BAC' AND interval = '1m' ORDER BY window_start"
+    )
+    assert finals == [(True,), (False,)]
+
+
+def test_a_killed_driver_leaves_nothing_lost_or_doubled(
+    services: Services, publisher: KafkaPublisher, tmp_path: Path
+) -> None:
+    events = [minute_bar("MSFT", minute, str(200 + minute)) for minute in range(200)]
+    first = Driver(services, tmp_path / "first.log")
+    publish(publisher, *events[:100])
+    wait_until(lambda: candles(services, "MSFT"), seconds=120, what="progress before the kill")
+    publish(publisher, *events[100:])
+    first.kill()
+    second = Driver(services, tmp_path / "second.log")
+    rows = wait_until(
+        lambda: rows if len(rows := candles(services, "MSFT")) == 200 else None, seconds=120, what="all candles"
+    )
+    assert [row[3] for row in rows] == [Decimal(200 + minute) for minute in range(200)]
+    assert query(services, "SELECT count(*), count(DISTINCT event_id) FROM market_events WHERE symbol = 'MSFT'") == [
+        (200, 200)
+    ]
+
+    # Another driver finds the lease held and goes.
+    third = Driver(services, tmp_path / "third.log")
+    assert third.process.wait(90) == 3
+    assert "lease" in (tmp_path / "third.log").read_text()
+    assert second.process.poll() is None
+
+    # Stopped in order, started without its checkpoints: the topic is read again, and nothing changes.
+    assert second.stop() == 0, second.log.read_text()[-3000:]
+    everything = "SELECT symbol, interval, window_start, open, high, low, close, volume, vwap, event_count FROM candles"
+    before = sorted(query(services, everything))
+    shutil.rmtree(services.plan.layout.state / "checkpoints")
+    batches = query(services, "SELECT count(*) FROM stream_batches")[0][0]
+    fourth = Driver(services, tmp_path / "fourth.log")
+    wait_until(
+        lambda: query(services, "SELECT count(*) FROM stream_batches")[0][0] > batches,
+        seconds=120,
+        what="a batch of the new checkpoint",
+    )
+    assert fourth.stop() == 0, fourth.log.read_text()[-3000:]
+    assert sorted(query(services, everything)) == before
+
+
+def test_the_ledger_accounts_for_every_record(services: Services) -> None:
+    rows = query(
+        services,
+        "SELECT checkpoint_id, query_name, offsets, rows_in, rows_new, rows_dead_lettered FROM stream_batches "
+        "ORDER BY query_name, checkpoint_id, batch_id",
+    )
+    assert rows
+    ends: dict[tuple[str, str, str], int] = {}
+    for checkpoint, name, offsets, rows_in, rows_new, dead in rows:
+        spans = next(iter(offsets.values())).items()
+        assert rows_in == sum(until - first for _, (first, until) in spans)
+        assert rows_new + dead <= rows_in
+        for partition, (first, until) in spans:
+            assert ends.get((checkpoint, name, partition), 0) == first
+            ends[checkpoint, name, partition] = until

@@ -1,0 +1,60 @@
+"""Every DAG: loads quickly, is named like its file, explains itself, retries, and runs at its times."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.settings import PROJECT_ROOT
+
+DAGS = sorted((PROJECT_ROOT / "dags").glob("*.py"))
+#: Imports that cost seconds or reach out; a DAG file may have them inside its tasks only.
+LIGHT = ("airflow.sdk", "datetime", "pendulum", "include.settings", "__future__")
+
+
+@pytest.fixture(scope="module")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    os.environ["AIRFLOW_HOME"] = str(tmp_path_factory.mktemp("airflow"))
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT_ROOT / "dags"))
+    assert bag.import_errors == {}
+    yield bag.dags
+    del os.environ["AIRFLOW_HOME"]
+
+
+def test_each_file_is_one_dag_of_its_name(dags: dict[str, Any]) -> None:
+    assert set(dags) == {file.stem for file in DAGS}
+
+
+@pytest.mark.parametrize("file", DAGS, ids=lambda file: file.stem)
+def test_a_dag_file_imports_nothing_heavy_at_its_top(file: Path) -> None:
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
+            assert all(name in LIGHT for name in names), f"{file.name} imports {names}"
+
+
+@pytest.mark.parametrize("dag_id", [file.stem for file in DAGS])
+def test_a_dag_explains_itself_and_is_careful(dags: dict[str, Any], dag_id: str) -> None:
+    dag = dags[dag_id]
+    assert dag.doc_md.startswith("### ")
+    assert dag.tags
+    assert not dag.catchup
+    assert dag.max_active_runs == 1
+    for task in dag.tasks:
+        assert task.retries >= 1, task.task_id
+        assert task.execution_timeout is not None, task.task_id
+        assert "_" in task.task_id, "verb and noun"
+
+
+def test_ingestion_follows_the_setting_and_the_stream_is_looked_at_every_minute(dags: dict[str, Any]) -> None:
+    for dag_id in ("ingest_stocks", "ingest_crypto", "market_stream"):
+        assert dags[dag_id].timetable.delta == timedelta(seconds=60)
+    assert not dags["migrate_schema"].timetable.can_be_scheduled
