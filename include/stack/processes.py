@@ -21,6 +21,15 @@ def tree_memory(pid: int) -> int:
         return 0
 
 
+def session_memory(pid: int) -> int:
+    """Resident bytes of the process's whole session: a Spark driver's JVM is its parent, not its child."""
+    try:
+        session = os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+    return sum(_resident(process) for process in psutil.process_iter() if _session(process) == session)
+
+
 def of_stack(layout: Layout) -> Iterator[psutil.Process]:
     """Every process that carries this stack's mark, whoever its parent is now; not the caller's own line."""
     own_line = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -60,6 +69,13 @@ def end(chosen: list[psutil.Process], patience_seconds: float) -> None:
     for process in psutil.wait_procs(chosen, timeout=patience_seconds)[1]:
         _signal(process.kill)
     psutil.wait_procs(chosen, timeout=KILL_AFTER_SECONDS)
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except ProcessLookupError:
+        return -1
 
 
 def _resident(process: psutil.Process) -> int:

@@ -12,7 +12,7 @@ import psycopg
 from include.settings import required
 from include.stack.control import Stack
 from include.stack.layout import last_log_line
-from include.stack.processes import tree_memory
+from include.stack.processes import session_memory, tree_memory
 from include.stack.services import Service
 from include.storage.lease import StreamState, read_stream_state
 
@@ -87,7 +87,7 @@ def _from_lease(state: StreamState | None, port: int) -> Row:
         pid=state.pid if alive else None,
         port=port,
         uptime_seconds=int(time.time() - state.started_at.timestamp()) if alive and state.started_at else 0,
-        memory_bytes=tree_memory(state.pid) if alive and state.pid else 0,
+        memory_bytes=session_memory(state.pid) if alive and state.pid else 0,
         last_error="" if alive else (state.last_error or ""),
         lag=state.lag,
     )

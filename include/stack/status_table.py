@@ -40,7 +40,7 @@ def render(rows: Sequence[Row], market: str) -> Table:
 
 
 def _lag(row: Row) -> str:
-    return "" if row.lag is None else f"lag {row.lag:,} events"
+    return "" if row.lag is None else f"lag {row.lag:,}"
 
 
 def _duration(seconds: int) -> str:

@@ -25,12 +25,13 @@ from include.stack.control import DRIVER_SCRIPT
 from include.stack.layout import JARS
 from include.stack.processes import running_script
 from include.storage.cache import CacheManager
+from include.storage.lease import read_stream_state
 from tests.integration.conftest import Services
 from tests.waiting import wait_until
 
 MINUTE = 60 * MICROSECONDS
-#: The start of a 5-minute window, two hours ago: old enough to be past, young enough to be honest.
-BASE = (time.time_ns() // 1_000 - 7_200 * MICROSECONDS) // (5 * MINUTE) * (5 * MINUTE)
+#: The start of a 5-minute window, six hours ago: whole sessions fit before now.
+BASE = (time.time_ns() // 1_000 - 21_600 * MICROSECONDS) // (5 * MINUTE) * (5 * MINUTE)
 
 
 def minute_bar(symbol: str, minute: int, close: str, source: Source = "yahoo", volume: str = "10") -> MarketEvent:
@@ -100,6 +101,11 @@ class Driver:
 def query(services: Services, sql: str, *values: object) -> list[tuple[Any, ...]]:
     with psycopg.connect(services.database_url) as connection:
         return connection.execute(sql, values).fetchall()
+
+
+def _alive(services: Services) -> bool:
+    state = read_stream_state(services.database_url)
+    return state is not None and state.is_alive
 
 
 def candles(services: Services, symbol: str, interval: str = "1m") -> list[tuple[Any, ...]]:
@@ -203,6 +209,7 @@ def test_a_killed_driver_leaves_nothing_lost_or_doubled(
     wait_until(lambda: candles(services, "MSFT"), seconds=120, what="progress before the kill")
     publish(publisher, *events[100:])
     first.kill()
+    wait_until(lambda: not _alive(services), seconds=30, what="the dead driver's lease to run out")
     second = Driver(services, tmp_path / "second.log")
     rows = wait_until(
         lambda: rows if len(rows := candles(services, "MSFT")) == 200 else None, seconds=120, what="all candles"

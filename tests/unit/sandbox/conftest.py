@@ -68,6 +68,8 @@ def serve() -> Callable[..., Any]:
     def serving(market: Market, clock: Callable[[], float] = time.time) -> Iterator[str]:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
+        # From here on a client waits for the server instead of being refused.
+        listener.listen()
         app = create_app(market, catalogue(), SEED, clock)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, args=([listener],))

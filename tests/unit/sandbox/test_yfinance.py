@@ -14,6 +14,7 @@ import yfinance
 import yfinance.base
 import yfinance.data
 import yfinance.scrapers.history
+from yfinance.config import YfConfig
 
 from include.sandbox.bars import DAY, MINUTE
 from include.sandbox.market import Market
@@ -25,7 +26,7 @@ from tests.unit.sandbox.conftest import flat, replay, write_recording
 def pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Turns yfinance to another host; its cookie and crumb, which live on fixed hosts, are there already."""
     yfinance.set_tz_cache_location(str(tmp_path))
-    monkeypatch.setitem(yfinance.config.YfConfig.debug.data, "hide_exceptions", False)
+    monkeypatch.setitem(YfConfig.debug.data, "hide_exceptions", False)
     data = yfinance.data.YfData()
     monkeypatch.setattr(data, "_cookie", True)
     monkeypatch.setattr(data, "_crumb", "sandbox")
@@ -117,7 +118,7 @@ def test_days(simulated: SimulatedMarket, serve: Any, pointed_at: Callable[[str]
         today = int(time.time()) // DAY * DAY
         assert [int(day.timestamp()) for day in frame.index][-2:] == [today - DAY, today]
         yesterday = simulated.minutes("IBM", today - DAY, today).resampled(DAY)
-        assert [Decimal(repr(frame[name].iloc[-2])) for name in ("Open", "High", "Low", "Close")] == [
+        assert [Decimal(repr(float(frame[name].iloc[-2]))) for name in ("Open", "High", "Low", "Close")] == [
             yesterday.price(int(column[0]))
             for column in (yesterday.open, yesterday.high, yesterday.low, yesterday.close)
         ]
