@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 EVERY_INTERFACE = "0.0.0.0"
 
 
 def main(package: str) -> None:
-    entry = import_module(f"{package}.__main__")
+    entry: Any = import_module(f"{package}.__main__")
     entry.HOST = EVERY_INTERFACE
     sys.exit(entry.main())
 

@@ -25,7 +25,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-out = Console()
+# Piped output has no width of its own; 80 columns would fold the tables.
+out = Console(width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True)
 
 FIRST_CANDLE_SECONDS = 300

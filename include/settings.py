@@ -122,7 +122,11 @@ def load_settings(*, with_stack: bool = True, **overrides: Any) -> Settings:
     Raises SettingsError, one line that names the setting.
     """
     try:
-        return Settings(_env_file=_env_files() if with_stack else _DOTENV, _env_file_encoding="utf-8", **overrides)  # type: ignore[call-arg]
+        return Settings(
+            _env_file=_env_files(overrides.get("market")) if with_stack else _DOTENV,
+            _env_file_encoding="utf-8",
+            **overrides,
+        )  # type: ignore[call-arg]
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(problem) for problem in error.errors())) from None
 
@@ -150,13 +154,13 @@ def stack_env_file(pipeline_home: Path, market: str) -> Path:
     return pipeline_home / market / "stack.env"
 
 
-def _env_files() -> tuple[Path, ...]:
+def _env_files(wanted: str | None) -> tuple[Path, ...]:
     """Later files win, as pydantic-settings reads them."""
     bootstrap = Settings.model_construct()
     home = Path(os.environ.get("PIPELINE_HOME") or bootstrap.pipeline_home)
     home = (PROJECT_ROOT / home).resolve()
     active = active_market_file(home)
-    market = os.environ.get("MARKET") or (active.read_text().strip() if active.exists() else "")
+    market = wanted or os.environ.get("MARKET") or (active.read_text().strip() if active.exists() else "")
     return (_DOTENV, stack_env_file(home, market)) if market else (_DOTENV,)
 
 

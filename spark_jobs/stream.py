@@ -13,7 +13,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ from spark_jobs.sinks import EventSink
 from spark_jobs.transforms.parse import parse
 
 HEARTBEAT_SECONDS = 2.0
+#: Spark reports every 10 s even without data; a query that is silent for so long is stuck, or its thread is dead.
+STUCK_SECONDS = 240.0
 EXIT_FAILED, EXIT_NOT_OWNER = 1, 3
 
 log = structlog.get_logger("stream")
@@ -74,9 +78,11 @@ def run(chosen: Settings, lease: Lease, stop: threading.Event) -> None:
     spark = open_session("market_stream", spark_chosen)
     try:
         queries = [start_query(spark, chosen, spark_chosen, lease.epoch, name) for name in ASSET_CLASSES]
+        watch = ProgressWatch(time.monotonic)
         while not stop.wait(HEARTBEAT_SECONDS):
             for query in queries:
                 _raise_if_ended(query)
+                watch.look(query.name, query.lastProgress and query.lastProgress.timestamp)
             if not lease.heartbeat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": _ui(spark)}):
                 raise LeaseLost(f"epoch {lease.epoch} is over")
         for query in queries:
@@ -116,6 +122,22 @@ def start_query(
     )
 
 
+class ProgressWatch:
+    """Health is progress: notices a query that says it is active and does nothing."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[str, tuple[str | None, float]] = {}
+
+    def look(self, query_name: str, reported_at: str | None) -> None:
+        """Raises MarketDataError when the report has not changed for STUCK_SECONDS."""
+        held = self._last.get(query_name)
+        if held is None or held[0] != reported_at:
+            self._last[query_name] = (reported_at, self._clock())
+        elif self._clock() - held[1] > STUCK_SECONDS:
+            raise MarketDataError(f"{query_name} has made no progress for {STUCK_SECONDS:.0f} s")
+
+
 def reason_of(failure: Exception) -> str:
     """The one line that says why: Spark wraps a sink's error in the traces of two languages."""
     lines = [line for line in str(failure).splitlines() if line and not line[0].isspace()]
@@ -124,9 +146,12 @@ def reason_of(failure: Exception) -> str:
 
 
 def checkpoint_id(checkpoint: Path) -> str:
-    """The identity of a checkpoint folder: batch numbers mean something only together with it."""
+    """The identity of a checkpoint folder: batch numbers mean something only together with it.
+
+    Without Spark's own files the numbers start at 0 again, which must not pass for batches done before.
+    """
     file = checkpoint / "pipeline_id"
-    if not file.exists():
+    if not (file.exists() and any((checkpoint / "offsets").glob("[0-9]*"))):
         checkpoint.mkdir(parents=True, exist_ok=True)
         file.write_text(str(uuid.uuid4()))
     return file.read_text()

@@ -52,6 +52,8 @@ def spark_submit(settings: Settings, connection_id: str = "spark_default") -> De
             "spark.ui.port": str(settings.ports.spark_ui),
             "spark.port.maxRetries": "0",
             "spark.log.level": "WARN",
+            # Planning recurses; the default stack is too small for a deep plan.
+            "spark.driver.extraJavaOptions": "-Xss4m",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
         },

@@ -31,7 +31,8 @@ class Check:
 
 def health() -> list[Check]:
     """Installation and machine; for a stopped stack also whether it could start."""
-    plan = make_plan(load_settings().market)
+    given = load_settings()
+    plan = make_plan(given.market, running=given.market is not None)
     install_jars()
     damaged = damaged_jars()
     states = Supervisor(plan.layout).processes()

@@ -73,9 +73,9 @@ class Plan:
         }
 
 
-def make_plan(market: Market | None = None) -> Plan:
-    """The plan from the user's settings (not from what a running stack wrote)."""
-    given = load_settings(with_stack=False, **({"market": market} if market else {}))
+def make_plan(market: Market | None = None, *, running: bool = False) -> Plan:
+    """The plan from the user's settings; for a `running` stack, from what it was started with."""
+    given = load_settings(with_stack=running, **({"market": market} if market else {}))
     chosen = given.market or _live_or_sandbox(given)
     layout = Layout(given.pipeline_home, chosen)
     layout.make()

@@ -23,7 +23,8 @@ def start(market: Market | None, say: Say) -> Stack:
     """Bring up what is asked for. Raises StackError if another market's stack runs here."""
     home = load_settings(with_stack=False).pipeline_home
     running = _running_market(home)
-    plan = make_plan(market or _given_market() or running)
+    wanted = market or _given_market() or running
+    plan = make_plan(wanted, running=running is not None and wanted == running)
     if running is not None and running != plan.market:
         raise StackError(f"a stack with MARKET={running} runs here: ./pipeline down first")
     if plan.market == "sandbox" and market is None and _given_market() is None and running is None:
@@ -36,7 +37,7 @@ def start(market: Market | None, say: Say) -> Stack:
 
 def current() -> Stack:
     """The stack that was started last here, running or not. Raises SettingsError if there is none."""
-    return Stack(make_plan(_active_market()), _silent)
+    return Stack(make_plan(_active_market(), running=True), _silent)
 
 
 def stop(say: Say) -> None:
@@ -45,7 +46,7 @@ def stop(say: Say) -> None:
     for market in MARKETS:
         layout = Layout(home, market)
         if layout.stack_env.exists():
-            Stack(make_plan(market), say).down()
+            Stack(make_plan(market, running=True), say).down()
 
 
 def wait_for_candle(stack: Stack, seconds: int) -> datetime:

@@ -39,8 +39,11 @@ _TOO_FINE = rf"\.[0-9]{{{MAX_DECIMALS}}}[0-9]*[1-9]"
 _INT_MAX = 2**31 - 1
 #: The last microsecond of the year 9999, where the calendars of Arrow and Python end.
 _LAST_TIME = 253_402_300_799_999_999
-# Every field as a variant: a variant keeps its JSON type, so the number 1.5 is told from the text "1.5".
-_SCHEMA = "array<struct<" + ", ".join(f"{name}: variant" for name in (*TEXTS, *NUMBERS, *FIGURES)) + ">>"
+# Prices and volume stay text: a JSON number would have lost its digits before we see it.
+_FIELDS = {**dict.fromkeys((*TEXTS, *FIGURES), "string"), **dict.fromkeys(NUMBERS, "bigint")}
+_SCHEMA = "array<struct<" + ", ".join(f"{name}: {kind}" for name, kind in _FIELDS.items()) + ">>"
+#: A number, boolean, list or object where a string belongs; from_json would quietly make it text.
+_NOT_A_STRING = r'"(' + "|".join((*TEXTS, *FIGURES)) + r')"\s*:\s*[^"n\s]'
 _OPTIONS = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"}
 
 
@@ -80,31 +83,27 @@ def _decoded(records: DataFrame) -> DataFrame:
         F.col("offset").alias("kafka_offset"),
         F.unix_micros("timestamp").alias("kafka_time"),
         F.coalesce(F.is_valid_utf8(F.col("value").cast("string")), F.lit(False)).alias("is_utf8"),
+        F.col("value").cast("string").rlike(_NOT_A_STRING).alias("has_untexted"),
         F.from_json(text, _SCHEMA, _OPTIONS).alias("events"),
     )
     return events.withColumn("event", F.when(F.size("events") == 1, F.get("events", F.lit(0))))
 
 
 def _typed(decoded: DataFrame) -> DataFrame:
-    def as_type(name: str, json_type: str, spark_type: str) -> Column:
-        field = F.col(f"event.{name}")
-        return F.when(F.schema_of_variant(field) == json_type, F.try_variant_get(field, "$", spark_type))
-
+    exact = {
+        name: F.when(_is_exact(name), F.col(f"{name}_text").try_cast(VOLUME if name == "volume" else PRICE))
+        for name in FIGURES
+    }
     typed = decoded.select(
         "value",
         *COORDINATES,
         "kafka_time",
         "is_utf8",
+        "has_untexted",
         F.col("event").isNotNull().alias("is_object"),
-        (F.schema_of_variant("event.volume") == "VOID").alias("volume_is_null"),
-        *(as_type(name, "STRING", "string").alias(name) for name in TEXTS),
-        *(as_type(name, "BIGINT", "bigint").alias(name) for name in NUMBERS),
-        *(as_type(name, "STRING", "string").alias(f"{name}_text") for name in FIGURES),
+        *(F.col(f"event.{name}").alias(name) for name in (*TEXTS, *NUMBERS)),
+        *(F.col(f"event.{name}").alias(f"{name}_text") for name in FIGURES),
     )
-    exact = {
-        name: F.when(_is_exact(name), F.col(f"{name}_text").try_cast(VOLUME if name == "volume" else PRICE))
-        for name in FIGURES
-    }
     return typed.withColumns(exact)
 
 
@@ -124,6 +123,7 @@ def _shape_rules(asset_class: AssetClass) -> list[tuple[Column, Column]]:
     rules = [
         (~F.col("is_utf8"), F.lit("not UTF-8 text")),
         (~F.col("is_object"), F.lit("not one JSON object")),
+        (F.col("has_untexted"), F.lit("a name, price or volume is not a JSON string")),
         (version != SCHEMA_VERSION, F.format_string("schema_version %d is not known here", version)),
         *((F.col(name).isNull(), F.lit(f"{name} is missing or not a string")) for name in TEXTS),
         *((F.col(name).isNull(), F.lit(f"{name} is missing or not a whole number")) for name in NUMBERS),
@@ -137,11 +137,9 @@ def _shape_rules(asset_class: AssetClass) -> list[tuple[Column, Column]]:
 
 def _figure_rules() -> list[tuple[Column, Column]]:
     def texts(name: str) -> list[tuple[Column, Column]]:
-        text, null_is_said = F.col(f"{name}_text"), F.lit(False)
-        if name == "volume":
-            null_is_said = F.coalesce(F.col("volume_is_null"), F.lit(False))
+        text = F.col(f"{name}_text")
         return [
-            (text.isNull() & ~null_is_said, F.lit(f"{name} is missing or not a decimal string")),
+            (text.isNull() & F.lit(name != "volume"), F.lit(f"{name} is missing or not a decimal string")),
             (~text.rlike(_DECIMAL), F.lit(f"{name} is not a finite decimal number")),
             (text.rlike(_TOO_FINE), F.lit(f"{name} has more than {MAX_DECIMALS} decimals")),
             (text.isNotNull() & F.col(name).isNull(), F.lit(f"{name} has too many digits")),

@@ -71,6 +71,7 @@ class Driver:
             "spark.driver.host": "127.0.0.1",
             "spark.ui.port": str(services.settings.ports.spark_ui),
             "spark.log.level": "WARN",
+            "spark.driver.extraJavaOptions": "-Xss4m",
         }
         options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
         self.log = log
@@ -250,7 +251,8 @@ def test_the_ledger_accounts_for_every_record(services: Services) -> None:
     assert rows
     ends: dict[tuple[str, str, str], int] = {}
     for checkpoint, name, offsets, rows_in, rows_new, dead in rows:
-        spans = next(iter(offsets.values())).items()
+        # An empty topic begins with an empty batch.
+        spans = next(iter(offsets.values()), {}).items()
         assert rows_in == sum(until - first for _, (first, until) in spans)
         assert rows_new + dead <= rows_in
         for partition, (first, until) in spans:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from include.settings import PROJECT_ROOT
 from include.stack.plan import make_plan
@@ -125,7 +127,8 @@ def test_the_stand_in_is_reached_as_in_the_local_stack(
 
 def test_the_live_market_keeps_its_own_addresses(secrets: Path, tmp_path: Path) -> None:
     found = environment_of("airflow-scheduler", secrets, tmp_path, market="live")
-    assert not [name for name in found if name.endswith(("_BASE_URL", "_STREAM_URL"))]
+    sources = ("YAHOO", "BINANCE", "COINGECKO", "ALPHA_VANTAGE")
+    assert not [name for name in found if name.startswith(sources)]
 
 
 def test_redis_asks_for_the_password_and_keeps_nothing_on_disk(secrets: Path, tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_redis_asks_for_the_password_and_keeps_nothing_on_disk(secrets: Path, tm
     )
     try:
         password = (secrets / "redis").read_text()
-        client = redis.Redis(port=port, password=password)
+        client = redis.Redis(port=port, password=password, retry=Retry(NoBackoff(), 0))
         wait_until(lambda: _answers(client), seconds=10, what="Redis")
         assert client.config_get("save", "appendonly", "maxmemory-policy") == {
             "save": "",
@@ -155,6 +158,25 @@ def test_redis_asks_for_the_password_and_keeps_nothing_on_disk(secrets: Path, tm
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc/self").exists() else b""
         assert password.encode() not in line
         assert not list(tmp_path.iterdir())
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of its own on Linux only")
+def test_a_server_in_a_container_is_reached_from_outside_its_loopback(tmp_path: Path) -> None:
+    base = 8070
+    offset = free_port() % 20_000 + 10_000
+    variables = {"MARKET": "sandbox", "PIPELINE_PORT_OFFSET": str(offset), "PIPELINE_HOME": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, str(DOCKER / "serve.py"), "include.sandbox"],
+        env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT_ROOT), **variables},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        # Not 127.0.0.1: a server on loopback alone, as on a user's machine, would refuse this address.
+        url = f"http://127.0.0.2:{base + offset}/sandbox/health"
+        wait_until(lambda: _health_check(url, None) == 0, seconds=30, what="the sandbox on every interface")
     finally:
         process.terminate()
         process.wait(10)

@@ -42,7 +42,7 @@ def test_the_default_that_is_shown_is_the_real_one(name: str, tmp_path: Path, mo
         monkeypatch.delenv(field.upper(), raising=False)
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"{name.upper()}={value}\n")
-    assert getattr(Settings(_env_file=dotenv), name) == default
+    assert getattr(Settings(_env_file=dotenv), name) == default  # type: ignore[call-arg]
 
 
 def test_every_setting_is_explained_above_its_line() -> None:

@@ -65,6 +65,8 @@ def test_there_is_no_live_row_in_the_past_nor_on_the_grid(simulated: SimulatedMa
     assert past["timestamp"][-1] == RUNNING - 120
     on_grid = chart(simulated, "AAPL", now=RUNNING, interval="1m", period1=RUNNING - 600, period2=RUNNING + 1)
     assert on_grid["timestamp"][-2:] == [RUNNING - 60, RUNNING]
+    begun = chart(simulated, "AAPL", now=RUNNING, interval="1m", period1=RUNNING - 600, period2=RUNNING)
+    assert begun["timestamp"][-1] == RUNNING - 60
 
 
 def test_the_shape_is_the_recorded_one(simulated: SimulatedMarket, shared_data: Path) -> None:
