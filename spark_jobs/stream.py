@@ -82,7 +82,7 @@ def run(chosen: Settings, lease: Lease, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             for query in queries:
                 _raise_if_ended(query)
-                watch.look(query.name, query.lastProgress and query.lastProgress.timestamp)
+                watch.look(query.name, query.lastProgress.timestamp if query.lastProgress else None)
             if not lease.heartbeat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": _ui(spark)}):
                 raise LeaseLost(f"epoch {lease.epoch} is over")
         for query in queries:

@@ -48,16 +48,22 @@ def spark_submit(settings: Settings, connection_id: str = "spark_default") -> De
         name="market_stream",
         jars=",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
         driver_memory="1g",
-        conf={
+        conf=_loopback_only(settings.spark_master)
+        | {
             "spark.ui.port": str(settings.ports.spark_ui),
             "spark.port.maxRetries": "0",
             "spark.log.level": "WARN",
             # Planning recurses; the default stack is too small for a deep plan.
             "spark.driver.extraJavaOptions": "-Xss4m",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
         },
     )
+
+
+def _loopback_only(master: str) -> dict[str, str]:
+    """On one machine nothing listens to the network; executors of a cluster must reach the driver."""
+    if not master.startswith("local"):
+        return {}
+    return {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
 def driver_environment(given: os._Environ[str] | dict[str, str]) -> dict[str, str]:

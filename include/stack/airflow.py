@@ -98,7 +98,7 @@ def _configuration(plan: Plan) -> str:
             "simple_auth_manager_passwords_file": home / "passwords.json",
             "execution_api_server_url": f"http://{LOOPBACK}:{port}/execution/",
         },
-        "database": {"sql_alchemy_conn": airflow_url(plan), "load_default_connections": False},
+        "database": {"sql_alchemy_conn": airflow_url(plan)},
         "api": {
             "host": LOOPBACK,
             "port": port,
@@ -113,11 +113,9 @@ def _configuration(plan: Plan) -> str:
         "scheduler": {
             "orphaned_tasks_check_interval": 30,
             "task_instance_heartbeat_timeout": 120,
-            "parsing_processes": 1,
         },
         # An API server that restarts must not cost the running tasks their lives.
         "workers": {"max_failed_heartbeats": 20},
-        "usage_data_collection": {"enabled": False},
     }
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({name: {key: str(value) for key, value in part.items()} for name, part in sections.items()})

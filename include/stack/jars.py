@@ -51,7 +51,7 @@ def install_jars() -> None:
     if not missing:
         return
     columns = (TextColumn("Kafka and Spark jars"), BarColumn(), MofNCompleteColumn())
-    base = os.environ.get("MAVEN_REPOSITORY_URL", CENTRAL).rstrip("/")
+    base = (os.environ.get("MAVEN_REPOSITORY_URL") or CENTRAL).rstrip("/")
     with (
         Progress(*columns) as progress,
         httpx2.Client(follow_redirects=True, timeout=60) as client,

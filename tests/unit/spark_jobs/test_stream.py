@@ -44,6 +44,8 @@ def test_lag_counts_events_behind_over_all_partitions() -> None:
 
 
 def test_a_checkpoint_keeps_its_identity_and_a_new_one_gets_another(tmp_path: Path) -> None:
+    (tmp_path / "a" / "offsets").mkdir(parents=True)
+    (tmp_path / "a" / "offsets" / "0").touch()
     first = checkpoint_id(tmp_path / "a")
     assert checkpoint_id(tmp_path / "a") == first
     assert checkpoint_id(tmp_path / "b") != first
