@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import psycopg
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,11 @@ err = Console(stderr=True)
 FIRST_CANDLE_SECONDS = 300
 
 
+def _fail(reason: str) -> NoReturn:
+    err.print(f"pipeline: {reason}", style="red", markup=False, soft_wrap=True, highlight=False)
+    raise typer.Exit(1) from None
+
+
 class MarketName(StrEnum):
     live = "live"
     sandbox = "sandbox"
@@ -49,8 +55,11 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except MarketDataError as error:
-        err.print(f"pipeline: {error}", style="red", markup=False, soft_wrap=True, highlight=False)
-        raise typer.Exit(1) from None
+        _fail(str(error))
+    except psycopg.OperationalError as error:
+        _fail(f"PostgreSQL does not answer ({str(error).splitlines()[0]}): is the stack up? ./pipeline status")
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
 
 
 @app.command()
@@ -67,7 +76,7 @@ def up(
         stack = session.start(wanted, _say)
         if wait:
             with err.status("waiting for the first candle"):
-                first = session.wait_for_candle(stack, FIRST_CANDLE_SECONDS)
+                first = session.wait_until_flowing(stack, FIRST_CANDLE_SECONDS)
             _say(f"first candle stored: {first:%Y-%m-%d %H:%M} UTC")
     _print_doors(stack.plan.environment(), stack.plan.market)
     err.print(f"pipeline: ready after {time.monotonic() - started:.0f} s", highlight=False)
@@ -127,7 +136,7 @@ def restart(name: str) -> None:
 
     with one_line_errors():
         session.current().restart(name)
-    _say(f"{name} restarted")
+    _say("stream stopped; market_stream starts it again within a minute" if name == "stream" else f"{name} restarted")
 
 
 @app.command()

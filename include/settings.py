@@ -6,12 +6,11 @@ URLs with generated passwords, the market), then `.env` in the project, then the
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from include.errors import SettingsError
@@ -23,6 +22,7 @@ MARKETS: tuple[Market, ...] = get_args(Market)
 MAX_PORT_OFFSET = 36_000
 
 _DOTENV = PROJECT_ROOT / ".env"
+_LISTS = ("stock_symbols", "crypto_symbols")
 Symbols = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -43,7 +43,7 @@ class Ports:
 class Settings(BaseSettings):
     """One immutable picture of the configuration; every field is the lower-case setting name."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True, hide_input_in_errors=False)
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=False)
 
     pipeline_home: Path = PROJECT_ROOT / ".pipeline"
     pipeline_port_offset: int = Field(0, ge=0, le=MAX_PORT_OFFSET)
@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     smtp_port: int = Field(587, ge=1, le=65_535)
     smtp_user: str | None = None
     smtp_password: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: Any) -> Any:
+        """`NAME=` means the default, but for the lists of symbols, where it means none."""
+        return {name: value for name, value in values.items() if value != "" or name in _LISTS}
 
     @field_validator("stock_symbols", "crypto_symbols", mode="before")
     @classmethod
@@ -156,12 +162,10 @@ def stack_env_file(pipeline_home: Path, market: str) -> Path:
 
 def _env_files(wanted: str | None) -> tuple[Path, ...]:
     """Later files win, as pydantic-settings reads them."""
-    bootstrap = Settings.model_construct()
-    home = Path(os.environ.get("PIPELINE_HOME") or bootstrap.pipeline_home)
-    home = (PROJECT_ROOT / home).resolve()
-    active = active_market_file(home)
-    market = wanted or os.environ.get("MARKET") or (active.read_text().strip() if active.exists() else "")
-    return (_DOTENV, stack_env_file(home, market)) if market else (_DOTENV,)
+    given = load_settings(with_stack=False)
+    active = active_market_file(given.pipeline_home)
+    market = wanted or given.market or (active.read_text().strip() if active.exists() else "")
+    return (_DOTENV, stack_env_file(given.pipeline_home, market)) if market else (_DOTENV,)
 
 
 def _explain(problem: Any) -> str:

@@ -6,6 +6,7 @@ stream.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import structlog
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
@@ -62,10 +64,11 @@ def main() -> int:
     except LeaseLost as loss:
         log.warning("stopped: the lease is lost", reason=str(loss))
         return EXIT_NOT_OWNER
-    except (StreamingQueryException, MarketDataError) as failure:
+    except (StreamingQueryException, MarketDataError, psycopg.Error) as failure:
         reason = reason_of(failure)
         log.exception("a query failed", reason=reason)
-        lease.release(last_error=reason)
+        with contextlib.suppress(psycopg.Error):  # PostgreSQL itself may be what failed
+            lease.release(last_error=reason)
         return EXIT_FAILED
     lease.release()
     log.info("stopped orderly")
@@ -82,7 +85,8 @@ def run(chosen: Settings, lease: Lease, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             for query in queries:
                 _raise_if_ended(query)
-                watch.look(query.name, query.lastProgress.timestamp if query.lastProgress else None)
+                progress = query.lastProgress
+                watch.look(query.name, None if progress is None else progress.timestamp)
             if not lease.heartbeat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": _ui(spark)}):
                 raise LeaseLost(f"epoch {lease.epoch} is over")
         for query in queries:
@@ -173,9 +177,10 @@ def progress_of(query: StreamingQuery) -> dict[str, Any]:
 
 
 def _behind(end: str | None, latest: str | None) -> int:
-    if not end or not latest:
+    # A batch that is run again after a crash has not asked Kafka for its newest offsets: JSON's null.
+    ends, newest = json.loads(end or "null"), json.loads(latest or "null")
+    if ends is None or newest is None:
         return 0
-    ends, newest = json.loads(end), json.loads(latest)
     return sum(
         max(0, offset - ends.get(topic, {}).get(partition, 0))
         for topic, partitions in newest.items()

@@ -100,12 +100,12 @@ def stack(start_stack: Callable[..., RunningStack]) -> RunningStack:
 def free_port_offset() -> int:
     """An offset at which every port of a stack is free."""
     for offset in range(1_000, 3_600, 100):
-        if all(_is_free(port + offset) for port in BASE_PORTS):
+        if all(is_free(port + offset) for port in BASE_PORTS):
             return offset
     raise AssertionError("no free range of ports")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return probe.connect_ex(("127.0.0.1", port)) != 0

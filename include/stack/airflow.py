@@ -6,11 +6,10 @@ import configparser
 import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import version
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 
@@ -48,7 +47,7 @@ def run(plan: Plan, *arguments: str) -> None:
     """One command of Airflow's own. Raises StackError with its last line."""
     made = subprocess.run(
         [sys.executable, "-m", "airflow", *arguments],
-        env=os.environ | plan.process_environment(),
+        env=plan.process_environment(),
         capture_output=True,
         text=True,
         cwd=PROJECT_ROOT,
@@ -143,8 +142,8 @@ def _connections(plan: Plan) -> dict[str, dict[str, object]]:
             "conn_type": "redis",
             "host": redis.hostname,
             "port": redis.port,
-            "login": redis.username or None,
-            "password": redis.password,
+            "login": unquote(redis.username or "") or None,
+            "password": unquote(redis.password or "") or None,
             "extra": json.dumps({"db": int(redis.path.strip("/") or 0)}),
         },
     }
@@ -156,7 +155,7 @@ def _database(url: str) -> dict[str, object]:
         "conn_type": "postgres",
         "host": parts.hostname,
         "port": parts.port,
-        "login": parts.username,
-        "password": parts.password,
+        "login": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
         "schema": parts.path.strip("/"),
     }

@@ -13,14 +13,16 @@ from include.errors import StackError
 from include.settings import active_market_file, required
 from include.stack import airflow, kafka, postgres, preflight, processes
 from include.stack.jars import install_jars
-from include.stack.layout import last_log_line, write_private
-from include.stack.plan import Plan
+from include.stack.layout import Layout, last_log_line, write_private
+from include.stack.plan import Plan, as_line
 from include.stack.services import PROBE_ERRORS, Service, services
 from include.stack.supervisor import RUNNING_STATES, Supervisor
 from include.storage import migrate
 from include.storage.database import set_role_passwords
 
 POLL_SECONDS = 0.25
+SHUTDOWN_SECONDS = 20
+_STOP_ORDER = ("dashboard", "sandbox", "kafka", "redis", "postgres")
 DAGS_KNOWN_SECONDS = 120
 DRIVER_SCRIPT = "spark_jobs/stream.py"
 #: A driver finishes its batch and gives up its lease within this time, or is killed.
@@ -46,7 +48,8 @@ class Stack:
         self._say("checking the machine")
         install_jars()
         running = self._running()
-        preflight.check(self.plan, [service for service in self.services if service.name not in running])
+        to_start = [service for service in self.services if service.name not in running]
+        preflight.check(self.plan, to_start, is_mended=bool(running))
         self.up_stores()
         self._say("bringing Airflow's database up to date")
         airflow.migrate(self.plan)
@@ -63,7 +66,7 @@ class Stack:
         for service in self.services:
             if service.prepare is not None and service.name not in running:
                 service.prepare(plan)
-        write_private(plan.layout.stack_env, "".join(f"{k}={v}\n" for k, v in plan.environment().items()))
+        write_private(plan.layout.stack_env, "".join(f"{as_line(*pair)}\n" for pair in plan.environment().items()))
         write_private(active_market_file(plan.layout.home), plan.market)
         if not self.supervisor.is_alive():
             self.supervisor.launch([service.program for service in self.services], plan.process_environment())
@@ -76,33 +79,13 @@ class Stack:
         kafka.create_topics(required(plan.settings.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"))
 
     def down(self) -> None:
-        """Stop in reverse order: first what starts things, then the driver, then the stores."""
-        names = [service.name for service in self.services if service.name in self.supervisor.processes()]
-        starters = [name for name in names if name.startswith("airflow-")]
-        if starters:
-            self._say("stopping Airflow")
-            with ThreadPoolExecutor(len(starters)) as pool:
-                list(pool.map(self.supervisor.stop, starters))
-        self.stop_driver()
-        for name in reversed([name for name in names if name not in starters]):
-            self._say(f"stopping {name}")
-            self.supervisor.stop(name)
-        if self.supervisor.is_alive():
-            self.supervisor.shutdown()
-            self._await(self._supervisor_is_gone, 20, "supervisord does not stop")
-        processes.end_all(self.plan.layout)
-
-    def stop_driver(self) -> None:
-        """Ask the Spark driver to finish its batch and leave."""
-        driver = processes.running_script(self.plan.layout, DRIVER_SCRIPT)
-        if driver:
-            self._say("stopping the stream (it finishes its batch)")
-            processes.end(driver, DRIVER_STOP_SECONDS)
+        """Stop everything; see `bring_down`."""
+        bring_down(self.plan.layout, self._say)
 
     def restart(self, name: str) -> None:
         """Restart one service; `stream` is the Spark driver, which market_stream brings back."""
         if name == "stream":
-            self.stop_driver()
+            stop_driver(self.plan.layout, self._say)
             return
         service = self.service(name)
         self.supervisor.stop(name)
@@ -175,12 +158,35 @@ class Stack:
                 f"Airflow does not show all DAGs yet ({reason}): see ./pipeline logs airflow-dag-processor"
             ) from error
 
-    def _supervisor_is_gone(self) -> bool:
-        return not self.supervisor.is_alive()
 
-    def _await(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise StackError(failure)
+def bring_down(layout: Layout, say: Say) -> None:
+    """Stop in reverse order: first what starts things, then the driver, then the stores.
+
+    Asks supervisord what runs, so that it works whatever became of the settings; what supervisord does not
+    know any more is found by its mark.
+    """
+    supervisor = Supervisor(layout)
+    names = list(supervisor.processes())
+    starters = [name for name in names if name.startswith("airflow-")]
+    if starters:
+        say("stopping Airflow")
+        with ThreadPoolExecutor(len(starters)) as pool:
+            list(pool.map(supervisor.stop, starters))
+    stop_driver(layout, say)
+    for name in sorted(set(names) - set(starters), key=_STOP_ORDER.index):
+        say(f"stopping {name}")
+        supervisor.stop(name)
+    if supervisor.is_alive():
+        supervisor.shutdown()
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        while supervisor.is_alive() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+    processes.end_all(layout)
+
+
+def stop_driver(layout: Layout, say: Say) -> None:
+    """Ask the Spark driver to finish its batch and leave."""
+    driver = processes.running_script(layout, DRIVER_SCRIPT)
+    if driver:
+        say("stopping the stream (it finishes its batch)")
+        processes.end(driver, DRIVER_STOP_SECONDS)

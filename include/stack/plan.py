@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -55,7 +56,15 @@ class Plan:
         return {name.upper(): text for name, text in _as_lines(self.settings)} | fixed
 
     def process_environment(self) -> dict[str, str]:
-        """What every service gets: no secret among it; they read those from `stack.env`."""
+        """All that a service gets: no secret among it; those it reads from `stack.env`.
+
+        Settings in the caller's shell are left out: they were read once, into the plan.
+        """
+        settled = {name.upper() for name in Settings.model_fields}
+        kept = {k: v for k, v in os.environ.items() if k not in settled and not k.startswith("AIRFLOW_")}
+        return kept | self._own_environment()
+
+    def _own_environment(self) -> dict[str, str]:
         path = [str(ENVIRONMENT / "bin"), str(self.java_home / "bin"), os.environ.get("PATH", os.defpath)]
         return {
             "PIPELINE_HOME": str(self.layout.home),
@@ -66,7 +75,10 @@ class Plan:
             "PYTHONUNBUFFERED": "1",
             "AIRFLOW_HOME": str(self.layout.airflow_home),
             "JAVA_HOME": str(self.java_home),
-            "SPARK_LOCAL_IP": LOOPBACK,
+            # setproctitle would write over the environment, by which `down` knows its own processes.
+            "SPT_NOENV": "1",
+            # On one machine Spark stays on loopback; executors of a cluster must reach the driver.
+            **({"SPARK_LOCAL_IP": LOOPBACK} if self.settings.spark_master.startswith("local") else {}),
             "PYSPARK_PYTHON": str(ENVIRONMENT / "bin" / "python"),
             "PATH": os.pathsep.join(path),
             "TZ": "UTC",
@@ -80,19 +92,18 @@ def make_plan(market: Market | None = None, *, running: bool = False) -> Plan:
     layout = Layout(given.pipeline_home, chosen)
     layout.make()
     secrets = load_secrets(layout)
-    own = frozenset(
-        service
-        for service, url in {
-            "kafka": given.kafka_bootstrap_servers,
-            "postgres": given.database_url,
-            "redis": given.redis_url,
-        }.items()
-        if url is None or _is_ours(url, layout)
-    )
+    own = _own_services(given, secrets)
     resolved = given.model_copy(
         update={"market": chosen, **_instruments(given, chosen), **_urls(given, own, secrets, chosen)}
     )
     return Plan(resolved, layout, secrets, own, find_java_home())
+
+
+def _own_services(given: Settings, secrets: Secrets) -> frozenset[str]:
+    """Which stores this stack runs: those without a URL, or with just the URL that it would give them."""
+    ours = _urls(given, frozenset({"kafka", "postgres", "redis"}), secrets, "live")
+    named = {"kafka": "kafka_bootstrap_servers", "postgres": "database_url", "redis": "redis_url"}
+    return frozenset(store for store, name in named.items() if getattr(given, name) in (None, ours[name]))
 
 
 def _urls(given: Settings, own: frozenset[str], secrets: Secrets, market: Market) -> dict[str, object]:
@@ -131,12 +142,14 @@ def with_user(url: str, user: str, password: str) -> str:
 
 def _live_or_sandbox(given: Settings) -> Market:
     """MARKET unset: live if a source answers, else the sandbox."""
-    for url in (given.yahoo_base_url, given.binance_base_url):
+    browser = {"User-Agent": "Mozilla/5.0"}
+    for url in (f"{given.yahoo_base_url}v8/finance/chart/SPY", f"{given.binance_base_url}api/v3/ping"):
         try:
-            httpx2.get(str(url), timeout=PROBE_SECONDS)
+            answer = httpx2.get(url, timeout=PROBE_SECONDS, headers=browser)
         except httpx2.HTTPError:
             continue
-        return "live"
+        if answer.is_success:
+            return "live"
     return "sandbox"
 
 
@@ -160,10 +173,14 @@ def _instruments(given: Settings, market: Market) -> dict[str, tuple[str, ...]]:
     return chosen
 
 
-def _is_ours(url: SecretStr | str, layout: Layout) -> bool:
-    """Whether a set URL is just what this stack itself wrote earlier (a shell that holds our `env`)."""
-    text = url.get_secret_value() if isinstance(url, SecretStr) else url
-    return layout.stack_env.exists() and f"={text}" in layout.stack_env.read_text()
+def as_line(name: str, value: str) -> str:
+    """`NAME=value`, quoted only where a reader of such files would take a character for syntax."""
+    if "${" in value:
+        raise SettingsError(f"{name}: a value cannot hold '${{', which such files replace by a variable")
+    if not re.search(r"""[\s#'"$\\]""", value):
+        return f"{name}={value}"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'"
 
 
 def _as_lines(chosen: Settings) -> list[tuple[str, str]]:

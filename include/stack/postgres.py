@@ -12,6 +12,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -54,6 +55,7 @@ def prepare(plan: Plan) -> None:
     """Make the cluster once. Raises StackError with initdb's reason."""
     data = _data(plan)
     if (data / "PG_VERSION").exists():
+        _drop_stale_pid(data)
         return
     with tempfile.NamedTemporaryFile("w", dir=plan.layout.config) as password:
         password.write(plan.secrets.postgres_admin)
@@ -102,6 +104,16 @@ def airflow_url(plan: Plan) -> str:
     """Airflow's metadata database: beside ours on the same server."""
     port = plan.settings.ports.postgres
     return f"postgresql+psycopg2://{AIRFLOW}:{plan.secrets.airflow_database}@{LOOPBACK}:{port}/{AIRFLOW}"
+
+
+def _drop_stale_pid(data: Path) -> None:
+    """After a crash the file may name a process that is something else by now; PostgreSQL would not start."""
+    file = data / "postmaster.pid"
+    if not file.exists():
+        return
+    pid = int(file.read_text().splitlines()[0])
+    if not psutil.pid_exists(pid) or psutil.Process(pid).name() != "postgres":
+        file.unlink()
 
 
 def _data(plan: Plan) -> Path:

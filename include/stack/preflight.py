@@ -17,14 +17,14 @@ NEEDED_MEMORY_GIB = 3.5
 NEEDED_DISK_GIB = 2.0
 
 
-def check(plan: Plan, to_start: Iterable[Service]) -> None:
+def check(plan: Plan, to_start: Iterable[Service], *, is_mended: bool = False) -> None:
     """Raises StackError for the first thing that would make the start fail."""
-    for problem in problems(plan, to_start):
+    for problem in problems(plan, to_start, is_mended=is_mended):
         raise StackError(problem)
 
 
-def problems(plan: Plan, to_start: Iterable[Service]) -> list[str]:
-    """All that stands in the way, in words."""
+def problems(plan: Plan, to_start: Iterable[Service], *, is_mended: bool = False) -> list[str]:
+    """All that stands in the way, in words. A stack that is mended has its memory and its driver already."""
     found = []
     free_gib = shutil.disk_usage(plan.layout.home).free / 2**30
     if free_gib < NEEDED_DISK_GIB:
@@ -33,7 +33,7 @@ def problems(plan: Plan, to_start: Iterable[Service]) -> list[str]:
             "free some space or set PIPELINE_HOME to another disk"
         )
     memory_gib = psutil.virtual_memory().available / 2**30
-    if memory_gib < NEEDED_MEMORY_GIB:
+    if memory_gib < NEEDED_MEMORY_GIB and not is_mended:
         found.append(
             f"{memory_gib:.1f} GiB of memory available, a stack needs {NEEDED_MEMORY_GIB}: "
             "close something, or run it on a larger machine"
@@ -42,7 +42,9 @@ def problems(plan: Plan, to_start: Iterable[Service]) -> list[str]:
     wanted = {service.name: service.port for service in to_start if service.port is not None}
     if "kafka" in wanted:
         wanted["kafka's controller"] = ports.kafka_controller
-    for name, port in (wanted | {"the Spark UI": ports.spark_ui}).items():
+    if not is_mended:
+        wanted["the Spark UI"] = ports.spark_ui
+    for name, port in wanted.items():
         if _is_taken(port):
             found.append(
                 f"port {port} for {name} is taken{_by_whom(port)}: "

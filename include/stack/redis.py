@@ -6,14 +6,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from include.errors import StackError
-from include.stack.layout import write_private
+from include.stack.layout import make_executable, write_private
 from include.stack.plan import LOOPBACK, Plan
 
 _CONFIGURATION = """\
 bind {host}
 port {port}
 requirepass {password}
-dir {data}
+dir "{data}"
+set-proc-title no
 save 60 1
 appendonly no
 maxmemory 256mb
@@ -29,7 +30,7 @@ def command(plan: Plan) -> list[str]:
 def prepare(plan: Plan) -> None:
     data = plan.layout.data / "redis"
     data.mkdir(mode=0o700, exist_ok=True)
-    _server().chmod(_server().stat().st_mode | 0o111)
+    make_executable(_server())
     port = plan.settings.ports.redis
     text = _CONFIGURATION.format(host=LOOPBACK, port=port, password=plan.secrets.redis, data=data)
     write_private(_configuration(plan), text)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import psycopg
-
 from include.errors import SettingsError, StackError
 from include.settings import MARKETS, Market, active_market_file, load_settings, required
-from include.stack.control import POLL_SECONDS, Say, Stack
+from include.stack.control import POLL_SECONDS, Say, Stack, bring_down
 from include.stack.layout import Layout
 from include.stack.plan import make_plan
+from include.stack.status import rows
 from include.stack.supervisor import Supervisor
 from include.storage.database import DatabaseManager
-from include.storage.lease import read_stream_state
 
 
 def start(market: Market | None, say: Say) -> Stack:
     """Bring up what is asked for. Raises StackError if another market's stack runs here."""
     home = load_settings(with_stack=False).pipeline_home
+    with one_at_a_time(home):
+        return _start(home, market, say)
+
+
+def _start(home: Path, market: Market | None, say: Say) -> Stack:
     running = _running_market(home)
     wanted = market or _given_market() or running
     plan = make_plan(wanted, running=running is not None and wanted == running)
@@ -41,30 +47,40 @@ def current() -> Stack:
 
 
 def stop(say: Say) -> None:
-    """Stop every stack of this home; none running is fine."""
+    """Stop every stack of this home; none running is fine. Needs no setting but where the home is."""
     home = load_settings(with_stack=False).pipeline_home
     for market in MARKETS:
         layout = Layout(home, market)
         if layout.stack_env.exists():
-            Stack(make_plan(market, running=True), say).down()
+            with one_at_a_time(home):
+                bring_down(layout, say)
 
 
-def wait_for_candle(stack: Stack, seconds: int) -> datetime:
-    """Start of the first stored 1-minute candle. Raises StackError with the stream's own reason."""
+@contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """Starts and stops of one home wait for each other."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        yield
+
+
+def wait_until_flowing(stack: Stack, seconds: int) -> datetime:
+    """Start of the first stored candle, once there is one and all is healthy. Raises StackError with the reason."""
     url = required(stack.plan.settings.database_url, "DATABASE_URL")
     deadline = time.monotonic() + seconds
-    with DatabaseManager(url) as database:
-        while time.monotonic() < deadline:
+    while True:
+        with DatabaseManager(url) as database:
             first = database.first_candle_at()
-            if first is not None:
-                return first
-            time.sleep(POLL_SECONDS)
-    try:
-        state = read_stream_state(url)
-    except psycopg.Error as error:
-        raise StackError(f"no candle within {seconds} s: PostgreSQL does not answer ({error})") from error
-    reason = state.last_error if state and state.last_error else "see ./pipeline logs stream and the DAG runs"
-    raise StackError(f"no candle within {seconds} s: {reason}")
+        unwell = [row for row in rows(stack) if not row.healthy]
+        if first is not None and not unwell:
+            return first
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    if unwell:
+        raise StackError(f"{unwell[0].service} is not healthy after {seconds} s: {unwell[0].last_error}")
+    raise StackError(f"no candle within {seconds} s: see ./pipeline logs stream and the runs of the ingest DAGs")
 
 
 def state_folder() -> Path:

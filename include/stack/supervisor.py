@@ -9,6 +9,7 @@ import xmlrpc.client
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, cast
 
 from supervisor.xmlrpc import SupervisorTransport
@@ -44,7 +45,7 @@ class Supervisor:
         write_private(file, _configuration(self._layout, programs))
         made = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)],
-            env=os.environ | environment,
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -100,12 +101,12 @@ class Supervisor:
 def _configuration(layout: Layout, programs: Iterable[Program]) -> str:
     lines = [
         "[unix_http_server]",
-        f"file={layout.socket}",
+        f"file={_literal(layout.socket)}",
         "chmod=0700",
         "[supervisord]",
-        f"logfile={layout.log('supervisord')}",
-        f"pidfile={layout.socket.parent / 'supervisord.pid'}",
-        f"directory={PROJECT_ROOT}",
+        f"logfile={_literal(layout.log('supervisord'))}",
+        f"pidfile={_literal(layout.socket.parent / 'supervisord.pid')}",
+        f"directory={_literal(PROJECT_ROOT)}",
         "logfile_maxbytes=5MB",
         "logfile_backups=1",
         "minfds=4096",
@@ -129,11 +130,16 @@ def _configuration(layout: Layout, programs: Iterable[Program]) -> str:
             "stopasgroup=true" if program.stop_signal == "TERM" else "stopasgroup=false",
             "killasgroup=true",
             "redirect_stderr=true",
-            f"stdout_logfile={layout.log(program.name)}",
+            f"stdout_logfile={_literal(layout.log(program.name))}",
             "stdout_logfile_maxbytes=20MB",
             "stdout_logfile_backups=2",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _literal(path: Path) -> str:
+    """A path as supervisor's own expansion leaves it alone."""
+    return str(path).replace("%", "%%")
 
 
 def _quoted(part: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from include.errors import StackError
 from include.settings import PROJECT_ROOT, Settings
 from include.stack.layout import ENVIRONMENT
 
@@ -45,6 +46,8 @@ def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:
     names = ("lint", "all", *SUITES)
     if arguments and arguments[0] in names:
         return arguments[0], list(arguments[1:])
+    if arguments and not arguments[0].startswith("-"):
+        raise StackError(f"there are no {arguments[0]} tests; there are {', '.join(names)}")
     return "all", list(arguments)
 
 

@@ -41,14 +41,17 @@ def test_the_reason_is_the_sinks_own_line() -> None:
 def test_lag_counts_events_behind_over_all_partitions() -> None:
     assert _behind('{"t": {"0": 5, "1": 7}}', '{"t": {"0": 9, "1": 7}}') == 4
     assert _behind(None, None) == 0
+    assert _behind('{"t": {"0": 5}}', "null") == 0, "a batch run again after a crash"
 
 
 def test_a_checkpoint_keeps_its_identity_and_a_new_one_gets_another(tmp_path: Path) -> None:
-    (tmp_path / "a" / "offsets").mkdir(parents=True)
-    (tmp_path / "a" / "offsets" / "0").touch()
     first = checkpoint_id(tmp_path / "a")
+    (tmp_path / "a" / "offsets").mkdir()
+    (tmp_path / "a" / "offsets" / "0").touch()
     assert checkpoint_id(tmp_path / "a") == first
     assert checkpoint_id(tmp_path / "b") != first
+    (tmp_path / "a" / "offsets" / "0").unlink()
+    assert checkpoint_id(tmp_path / "a") != first, "batch numbers begin again"
 
 
 def test_offset_ranges_end_behind_the_last_record() -> None:

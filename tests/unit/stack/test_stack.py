@@ -19,7 +19,7 @@ from include.errors import SettingsError, StackError
 from include.stack import airflow, jars, java, postgres, preflight
 from include.stack.control import Stack
 from include.stack.layout import Layout, last_log_line
-from include.stack.plan import Plan, make_plan, with_user
+from include.stack.plan import Plan, as_line, make_plan, with_user
 from include.stack.preflight import problems
 from include.stack.redis_shell import run as run_redis
 from include.stack.secrets import load_secrets
@@ -58,6 +58,32 @@ def test_a_service_whose_url_is_set_is_used_where_it_is(monkeypatch: pytest.Monk
     writer = plan.environment()["WRITER_DATABASE_URL"]
     assert writer.startswith("postgresql://pipeline_writer:")
     assert writer.endswith("@db.example:5432/market")
+    # Also once the stack's own file names that URL.
+    plan.layout.stack_env.write_text("".join(f"{as_line(*pair)}\n" for pair in plan.environment().items()))
+    assert make_plan(running=True).own == {"redis"}
+
+
+def test_settings_in_the_caller_s_shell_do_not_reach_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BINANCE_BASE_URL", "https://elsewhere.example")
+    monkeypatch.setenv("ALPHA_VANTAGE_API_KEY", "the-key")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "another")
+    environment = make_plan().process_environment()
+    assert environment.keys().isdisjoint({"BINANCE_BASE_URL", "ALPHA_VANTAGE_API_KEY", "AIRFLOW__CORE__FERNET_KEY"})
+    assert environment["MARKET"] == "sandbox"
+
+
+def test_a_connection_gets_the_password_itself_and_not_its_quoted_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:p%40ss@db.example:5432/market")
+    assert airflow._connections(make_plan())["postgres_owner"]["password"] == "p@ss"
+
+
+def test_a_pid_file_that_names_another_program_does_not_keep_postgres_down(plan: Plan) -> None:
+    data = plan.layout.data / "postgres"
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18")
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n")
+    postgres.prepare(plan)
+    assert not (data / "postmaster.pid").exists()
 
 
 def test_a_shell_that_holds_our_own_env_does_not_turn_our_services_into_foreign_ones(
