@@ -175,15 +175,15 @@ def test_what_is_no_event_is_kept_with_its_reason_and_stops_nothing(
 ) -> None:
     poison = Producer({"bootstrap.servers": services.kafka_bootstrap_servers})
     future = json.loads(encode(minute_bar("IBM", 0, "50"))) | {"event_time": BASE * 2}
-    for body in (b"not json", b'{"half":', json.dumps(future).encode(), b"\xff\xfe"):
+    bodies = [b"not json", b'{"half":', json.dumps(future).encode(), b"\xff\xfe"]
+    for body in bodies:
         poison.produce(EVENTS["stock"], body, key=b"IBM")
     assert poison.flush(30) == 0
     publish(publisher, minute_bar("IBM", 1, "51"))
     wait_until(lambda: candles(services, "IBM"), seconds=120, what="the good one behind the bad ones")
-    reasons = [row[0] for row in query(services, "SELECT reason FROM dead_letters ORDER BY kafka_offset")]
-    assert len(reasons) == 4
-    assert any("future" in reason for reason in reasons)
-    assert query(services, "SELECT payload FROM dead_letters WHERE payload = %s", b"not json")
+    kept = query(services, "SELECT reason FROM dead_letters WHERE payload = ANY(%s)", bodies)
+    assert len(kept) == len(bodies)
+    assert any("future" in reason for (reason,) in kept)
 
 
 def test_a_late_event_is_counted_and_its_candle_is_right_all_the_same(
@@ -246,7 +246,7 @@ def test_the_ledger_accounts_for_every_record(services: Services) -> None:
     rows = query(
         services,
         "SELECT checkpoint_id, query_name, offsets, rows_in, rows_new, rows_dead_lettered FROM stream_batches "
-        "ORDER BY query_name, checkpoint_id, batch_id",
+        "WHERE query_name IN ('events_stock', 'events_crypto') ORDER BY query_name, checkpoint_id, batch_id",
     )
     assert rows
     ends: dict[tuple[str, str, str], int] = {}
