@@ -20,13 +20,8 @@ from include.api.schemas import (
     Prices,
 )
 from include.market.instrument import Instrument
-from include.storage.market_reads import (
-    CandleReads,
-    DatabaseUnavailable,
-    PriceReads,
-    Timeframe,
-    latest_prices,
-)
+from include.market.timeframe import Timeframe
+from include.storage.market_reads import CandleReads, DatabaseUnavailable, PriceReads, latest_prices
 
 MAX_CANDLES = 5000
 

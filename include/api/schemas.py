@@ -11,7 +11,8 @@ from pydantic import BaseModel, PlainSerializer
 from include.market.candle import Candle
 from include.market.event import AssetClass, plain
 from include.market.instrument import Instrument
-from include.storage.market_reads import Price, Timeframe
+from include.market.timeframe import Timeframe
+from include.storage.market_reads import Price
 
 
 def iso(moment: datetime) -> str:

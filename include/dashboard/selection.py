@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
-from include.storage.market_reads import Timeframe
+from include.market.timeframe import Timeframe
 
 #: The buttons on the page, finest first.
 SHOWN_TIMEFRAMES: tuple[Timeframe, ...] = ("1m", "5m", "15m", "1h")

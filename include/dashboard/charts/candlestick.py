@@ -10,7 +10,7 @@ from include.dashboard.charts.colours import Colours, faded
 from include.dashboard.formatting import price_text, volume_text
 from include.dashboard.selection import Selection
 from include.market.candle import Candle
-from include.storage.market_reads import TIMEFRAME_SECONDS
+from include.market.timeframe import TIMEFRAME_SECONDS
 
 #: Candles in view before the reader zooms; the rest is there to pan to.
 IN_VIEW = 120

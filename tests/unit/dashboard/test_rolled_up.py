@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from include.market.candle import Candle
-from include.storage.market_reads import latest_prices, rolled_up
+from include.market.timeframe import rolled_up
+from include.storage.market_reads import latest_prices
 from tests.unit.dashboard.twins import START, MemoryPrices, MemoryReader, cached, candle
 
 

@@ -12,7 +12,8 @@ import redis
 
 from include.market.candle import Candle
 from include.market.instrument import Instrument
-from include.storage.market_reads import BASE, DatabaseUnavailable, Timeframe, rolled_up
+from include.market.timeframe import BASE, Timeframe, rolled_up
+from include.storage.market_reads import DatabaseUnavailable
 
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 APPLE = Instrument("AAPL", "stock", "Apple Inc.", {"yahoo": "AAPL"})
