@@ -14,9 +14,10 @@ from include.stack.plan import as_line
 
 @pytest.fixture(autouse=True)
 def dotenv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A `.env` of the test's own, and no setting in the environment."""
+    """A `.env` of the test's own, no setting in the environment, and a home without a stack."""
     for name in module.Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("PIPELINE_HOME", str(tmp_path / "no stack"))
     file = tmp_path / ".env"
     monkeypatch.setattr(module, "_DOTENV", file)
     return file
@@ -38,6 +39,7 @@ def test_symbols_are_trimmed_upper_case_and_named_once(dotenv: Path) -> None:
 def test_the_environment_goes_before_the_running_stack_and_that_before_the_dotenv(
     dotenv: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.delenv("PIPELINE_HOME")
     home = tmp_path / "a home"
     (home / "sandbox").mkdir(parents=True)
     dotenv.write_text(f"PIPELINE_HOME={home}\nWATERMARK_SECONDS=1\nSTOCK_SYMBOLS=IBM\nINGESTION_INTERVAL_SECONDS=30\n")
