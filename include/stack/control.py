@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +183,7 @@ def bring_down(layout: Layout, say: Say) -> None:
         while supervisor.is_alive() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
     processes.end_all(layout)
+    shutil.rmtree(layout.socket.parent, ignore_errors=True)
 
 
 def stop_driver(layout: Layout, say: Say) -> None:

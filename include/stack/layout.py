@@ -63,7 +63,7 @@ class Layout:
     def make(self) -> None:
         """Create the folders, readable by the owner alone."""
         self.home.mkdir(parents=True, exist_ok=True)
-        folders = (self.state, self.data, self.logs, self.config, self.airflow_home, self.socket.parent)
+        folders = (self.state, self.data, self.logs, self.config, self.airflow_home)
         for folder in folders:
             folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -41,6 +41,10 @@ class Supervisor:
 
     def launch(self, programs: Iterable[Program], environment: dict[str, str]) -> None:
         """Start supervisord with its programs, none of them running yet. Raises StackError."""
+        folder = self._layout.socket.parent
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise StackError(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of yours")
         file = self._layout.config / "supervisord.conf"
         write_private(file, _configuration(self._layout, programs))
         made = subprocess.run(
