@@ -1,43 +1,54 @@
 """### Publish crypto prices
-Every `INGESTION_INTERVAL_SECONDS` (60): asks the crypto source for the 1-minute bars that closed since the
-last one published and for the current price, validates them and publishes them to the Kafka topic
-`market.crypto.events.v1`. What is not valid goes to `market.events.dlq.v1` with its reason.
+Every `INGESTION_INTERVAL_SECONDS` (60): asks for the 1-minute bars that closed since the last one published and
+for the current prices, validates them and publishes them to the Kafka topic `market.crypto.events.v1`. What is
+not valid goes to `market.events.dlq.v1` with its reason (`./pipeline dead-letters list`).
+
+**Sources**: Binance first, CoinGecko's prices when Binance fails, refuses or stands still; back to Binance after three
+good answers in a row, and the bars of the time between are fetched then. Who serves, breakers, bans and
+quotas: `./pipeline sources`. Switches: `source_switches`.
+
+**Trades**: with `CRYPTO_STREAMING=true`, `keep_trades_streaming` keeps a producer running that takes every trade
+from Binance's websocket, instead of the minutes' bars. It is not a child of the task: it goes on without Airflow,
+and is started again here when it has ended. Its log: `./pipeline logs trades`.
+
+**By hand**: Trigger, with a form: only some symbols, only one source, or a dry run that publishes nothing.
+The same from a shell: `./pipeline run-once crypto`.
 
 **Running it twice** publishes nothing twice: a watermark per symbol is kept in `ingestion_watermarks`.
-**When it fails**, every symbol failed; the log names the source's reason. The next run asks again from
-the last watermark, so nothing is lost. By hand: `./pipeline run-once crypto`.
+
+**When it fails**
+- *SettingsError*: the log names the setting or the symbol; mend `.env`, then `./pipeline down` and `up`.
+- *a source's error* (RateLimited, Banned, Transient ...): no source answered for any symbol. Nothing is lost: the next
+  run asks from the last published bar on. A ban ends by itself, and nobody is called before it does.
+- *GeoBlocked*: this place is not served by the host; set `BINANCE_BASE_URL` to one that serves it.
+- *PublishError*: the spool on disk is full, because Kafka has been away for long: `./pipeline status`, then the
+  spool empties by itself.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-import pendulum
 from airflow.sdk import dag, task
 
-from include.settings import settings
+from include.operators.ingestion import ingestion_dag, ingestion_task, poll
 
 
-@dag(
-    schedule=timedelta(seconds=settings().ingestion_interval_seconds),
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    dagrun_timeout=timedelta(minutes=10),
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
-    doc_md=__doc__,
-    tags=["ingest", "crypto"],
-)
+@dag(**ingestion_dag("crypto"), doc_md=__doc__)
 def ingest_crypto() -> None:
-    @task(execution_timeout=timedelta(minutes=5))
+    @task(**ingestion_task("crypto"))
     def publish_events() -> dict[str, object]:
-        from include.operators.services import connected_settings
-        from include.producers.crypto_producer import CryptoDataProducer
+        return poll("crypto")
 
-        with CryptoDataProducer(connected_settings()) as producer:
-            return producer.run_once().as_dict()
+    @task(execution_timeout=timedelta(minutes=2), retries=2, retry_delay=timedelta(seconds=5))
+    def keep_trades_streaming() -> dict[str, object]:
+        from include.operators.services import connected_settings
+        from include.operators.trade_stream import ensure_trade_stream
+
+        return ensure_trade_stream(connected_settings())
 
     publish_events()
+    keep_trades_streaming()
 
 
 ingest_crypto()

@@ -54,5 +54,8 @@ if [ "${MARKET:-live}" != live ]; then
     export BINANCE_BASE_URL="http://$SANDBOX_ADDRESS/binance" BINANCE_STREAM_URL="ws://$SANDBOX_ADDRESS/binance/stream"
     export COINGECKO_BASE_URL="http://$SANDBOX_ADDRESS/coingecko"
     export ALPHA_VANTAGE_BASE_URL="http://$SANDBOX_ADDRESS/alpha_vantage"
+    # The stand-in has keys of its own, one a plan: a real one is not sent there.
+    export ALPHA_VANTAGE_PLAN="${ALPHA_VANTAGE_PLAN:-realtime}"
+    export ALPHA_VANTAGE_API_KEY="sandbox-$ALPHA_VANTAGE_PLAN" COINGECKO_API_KEY=
 fi
 exec "$@"

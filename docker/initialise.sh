@@ -13,3 +13,5 @@ umask 077
 mkdir -p "$AIRFLOW_HOME"
 printf '{"admin": "%s"}' "$(cat "$SECRETS_DIR/airflow_admin")" >"$AIRFLOW_HOME/passwords.json"
 airflow db migrate
+python -m include.operators.pools >"$AIRFLOW_HOME/pools.json"
+airflow pools import "$AIRFLOW_HOME/pools.json"

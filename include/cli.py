@@ -6,16 +6,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import Annotated
 
-import psycopg
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from include.commands import dead_letters, sandbox
+from include.commands.console import err, one_line_errors, out, say
 from include.errors import MarketDataError
 from include.settings import Market, settings, stack_env_file
 
@@ -26,16 +25,12 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-# Piped output has no width of its own; 80 columns would fold the tables.
-out = Console(width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True)
-
 FIRST_CANDLE_SECONDS = 300
+#: Each is `benchmarks/<name>.py` with `run(as_json)`.
+BENCHMARKS = ("ingest",)
 
-
-def _fail(reason: str) -> NoReturn:
-    err.print(f"pipeline: {reason}", style="red", markup=False, soft_wrap=True, highlight=False)
-    raise typer.Exit(1) from None
+app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 class MarketName(StrEnum):
@@ -49,19 +44,6 @@ class AssetName(StrEnum):
     crypto = "crypto"
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """What a person did or can mend is one line and exit code 1; a bug keeps its trace."""
-    try:
-        yield
-    except MarketDataError as error:
-        _fail(str(error))
-    except psycopg.OperationalError as error:
-        _fail(f"PostgreSQL does not answer ({str(error).splitlines()[0]}): is the stack up? ./pipeline status")
-    except OSError as error:
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-
-
 @app.command()
 def up(
     market: Annotated[MarketName | None, typer.Option(help="live, sandbox or replay; else MARKET")] = None,
@@ -73,11 +55,11 @@ def up(
     started = time.monotonic()
     with one_line_errors():
         wanted: Market | None = market.value if market else None
-        stack = session.start(wanted, _say)
+        stack = session.start(wanted, say)
         if wait:
             with err.status("waiting for the first candle"):
                 first = session.wait_until_flowing(stack, FIRST_CANDLE_SECONDS)
-            _say(f"first candle stored: {first:%Y-%m-%d %H:%M} UTC")
+            say(f"first candle stored: {first:%Y-%m-%d %H:%M} UTC")
     _print_doors(stack.plan.environment(), stack.plan.market)
     err.print(f"pipeline: ready after {time.monotonic() - started:.0f} s", highlight=False)
 
@@ -88,7 +70,7 @@ def down() -> None:
     from include.stack import session
 
     with one_line_errors():
-        session.stop(_say)
+        session.stop(say)
 
 
 @app.command()
@@ -136,7 +118,7 @@ def restart(name: str) -> None:
 
     with one_line_errors():
         session.current().restart(name)
-    _say("stream stopped; market_stream starts it again within a minute" if name == "stream" else f"{name} restarted")
+    say("stream stopped; market_stream starts it again within a minute" if name == "stream" else f"{name} restarted")
 
 
 @app.command()
@@ -165,13 +147,18 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
         folder = session.state_folder()
         if not yes:
             typer.confirm(f"Delete all data, logs and secrets in {folder}?", abort=True)
-        session.stop(_say)
+        session.stop(say)
         session.delete(folder)
-    _say(f"{folder} is gone")
+    say(f"{folder} is gone")
 
 
 @app.command("run-once")
-def run_once(asset: AssetName) -> None:
+def run_once(
+    asset: AssetName,
+    symbol: Annotated[list[str] | None, typer.Option(help="only this one; may be given more than once")] = None,
+    source: Annotated[str | None, typer.Option(help="only from this source")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="ask and judge, publish nothing")] = False,
+) -> None:
     """One ingestion batch now: fetch, validate, publish; counts per source."""
     from include.logs import log_to_stderr
     from include.producers.crypto_producer import CryptoDataProducer
@@ -180,11 +167,26 @@ def run_once(asset: AssetName) -> None:
     log_to_stderr()
     producer = StockDataProducer() if asset is AssetName.stocks else CryptoDataProducer()
     with one_line_errors(), producer:
-        report = producer.run_once()
+        report = producer.run_once(symbol or (), source, dry_run=dry_run)
     table = Table(*report.COLUMNS, box=None, pad_edge=False)
     for row in report.rows():
         table.add_row(*(str(cell) for cell in row))
     out.print(table)
+    for switch in report.switches:
+        say(f"switched {switch}")
+    if report.waiting:
+        say(f"{report.waiting} events wait on disk for Kafka: ./pipeline status")
+    if dry_run:
+        say("dry run: nothing was published")
+
+
+@app.command()
+def sources() -> None:
+    """Who serves what: breakers, bans, what is left of the quotas, the latest switches."""
+    from include.commands.sources import show
+
+    with one_line_errors():
+        show(out)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -226,14 +228,20 @@ def test(context: typer.Context) -> None:
     from include.stack import test_runner
 
     with one_line_errors():
-        raise typer.Exit(test_runner.run(context.args, _say))
+        raise typer.Exit(test_runner.run(context.args, say))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def bench(context: typer.Context) -> None:
+@app.command()
+def bench(
+    name: Annotated[str | None, typer.Argument(help=f"one of {', '.join(BENCHMARKS)}; without a name, all")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
     """Run the benchmarks beside their references."""
     with one_line_errors():
-        raise MarketDataError("there is no benchmark yet: the first comes with the stream's own work")
+        if name not in (None, *BENCHMARKS):
+            raise MarketDataError(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+        for chosen in BENCHMARKS if name is None else (name,):
+            import_module(f"benchmarks.{chosen}").run(as_json)
 
 
 def _libpq_variables(url: str) -> dict[str, str]:
@@ -257,10 +265,6 @@ def _print_doors(environment: dict[str, str], market: str) -> None:
     table.add_row("", f"user {environment['AIRFLOW_USERNAME']}, password {environment['AIRFLOW_PASSWORD']}")
     table.add_row("Spark UI", environment["SPARK_UI_URL"])
     out.print(table)
-
-
-def _say(line: str) -> None:
-    err.print(f"pipeline: {line}", markup=False, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

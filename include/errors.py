@@ -19,7 +19,14 @@ class StackError(MarketDataError):
 
 
 class SourceError(MarketDataError):
-    """A market source did not give usable data."""
+    """A market source did not give usable data. Failover, breaker and reports go by the class."""
+
+    def __init__(self, message: str, until: float | None = None) -> None:
+        super().__init__(message)
+        #: UTC epoch seconds before which asking again is useless; None if the source did not say.
+        self.until = until
+        #: False where the gate refused: the source was not asked, and is not at fault.
+        self.asked = False
 
 
 class Transient(SourceError):
@@ -29,13 +36,23 @@ class Transient(SourceError):
 
 
 class RateLimited(SourceError):
-    """The source asks for fewer calls; `until` is UTC epoch seconds, None if it did not say."""
+    """The source asks for fewer calls."""
 
-    retriable = True
 
-    def __init__(self, message: str, until: float | None = None) -> None:
-        super().__init__(message)
-        self.until = until
+class QuotaExhausted(SourceError):
+    """The day's or month's calls are used up, by the source's word or by our own ledger."""
+
+
+class Banned(SourceError):
+    """The source has shut this address or key out; a call before `until` makes it longer."""
+
+
+class AuthStale(SourceError):
+    """The key, cookie or crumb is not accepted."""
+
+
+class PlanForbidden(SourceError):
+    """The key's plan does not include what was asked for; other questions may be answered."""
 
 
 class GeoBlocked(SourceError):
@@ -56,6 +73,14 @@ class BadPayload(SourceError):
     def __init__(self, message: str, payload: bytes = b"") -> None:
         super().__init__(message)
         self.payload = payload
+
+
+class Stale(SourceError):
+    """The source answers, and the market is open, but nothing new has come for too long."""
+
+
+class BreakerOpen(SourceError):
+    """The source failed lately and is left alone until `until`; it was not asked."""
 
 
 class PublishError(MarketDataError):

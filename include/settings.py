@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     market: Market | None = None
     replay_data_dir: Path | None = None
     sandbox_seed: int = 20131008
+    sandbox_trades_per_minute: int = Field(20, ge=4, le=1_000)
 
     stock_symbols: Symbols = ("AAPL", "MSFT", "GOOG", "IBM")
     crypto_symbols: Symbols = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -57,8 +58,28 @@ class Settings(BaseSettings):
     initial_lookback_minutes: int = Field(240, ge=1, le=7 * 24 * 60)
     watermark_seconds: int = Field(600, ge=1, le=86_400)
 
+    #: Take trades from Binance's websocket, and not minutes from its REST.
+    crypto_streaming: bool = False
+    #: A socket that is silent for so long is taken for mute, and trades are asked for by REST.
+    stream_silence_seconds: float = Field(10.0, gt=0, le=60)
+    #: Binance closes every socket after 24 hours; ours is replaced before.
+    stream_rotation_hours: float = Field(23.0, gt=0, lt=24)
+    #: Without news for this long, while its market is open, a source counts as stale.
+    source_stale_seconds: int = Field(180, ge=30, le=86_400)
+    #: Facts that wait on disk for Kafka, at most, for each producer.
+    spool_max_megabytes: int = Field(256, ge=1, le=1_000_000)
+    yahoo_calls_per_minute: int = Field(60, ge=1)
+    yahoo_calls_per_hour: int = Field(2_000, ge=1)
+    alpha_vantage_calls_per_minute: int = Field(5, ge=1)
+    alpha_vantage_calls_per_day: int = Field(25, ge=1)
+    coingecko_calls_per_minute: int = Field(30, ge=1)
+    coingecko_calls_per_month: int = Field(10_000, ge=1)
+    binance_weight_per_minute: int = Field(6_000, ge=40)
+
     alpha_vantage_api_key: SecretStr | None = None
+    alpha_vantage_plan: Literal["free", "delayed", "realtime"] = "free"
     coingecko_api_key: SecretStr | None = None
+    coingecko_plan: Literal["demo", "pro"] = "demo"
     yahoo_base_url: AnyHttpUrl = AnyHttpUrl("https://query2.finance.yahoo.com")
     yahoo_stream_url: str = "wss://streamer.finance.yahoo.com/?version=2"
     alpha_vantage_base_url: AnyHttpUrl = AnyHttpUrl("https://www.alphavantage.co")

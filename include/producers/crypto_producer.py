@@ -1,4 +1,4 @@
-"""Crypto, from Binance, to Kafka."""
+"""Crypto, from Binance and CoinGecko, to Kafka."""
 
 from __future__ import annotations
 

@@ -1,41 +1,72 @@
-"""Validated events to Kafka, and what is not valid to the dead letters; nothing is believed sent
-before the broker has confirmed it."""
+"""Validated events to Kafka, and what is not valid to the dead letters; by way of a spool on disk, so that
+nothing is lost that was once taken."""
 
 from __future__ import annotations
 
-import base64
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
-from confluent_kafka import KafkaError, Message, Producer
+import structlog
+from confluent_kafka import KafkaError
 
 from include.errors import PublishError
 from include.market import topics
 from include.market.event import MarketEvent, encode, reason_invalid
-from include.sources.base import Rejected
+from include.producers.kafka_sender import KafkaSender
+from include.producers.letters import dead_letter_value, shortened
+from include.producers.message import Message, event_message, letter_message
+from include.producers.spool import MemorySpool, Spool, SpoolFull
+from include.sources.base import Clock, Rejected
+
+log = structlog.get_logger(__name__)
 
 FLUSH_SECONDS = 20.0
-#: The broker takes messages of up to a megabyte; a dead letter keeps the beginning of a larger body.
-MAX_RAW_BYTES = 256 * 1024
+#: What Kafka will never take, however often it is sent.
+_POISON = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+    }
+)
+#: Given up by us, when the time of a confirmation is over.
+_PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._TIMED_OUT})
 
-_Headers = list[tuple[str, str | bytes | None]]
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of a confirmation: counts of messages, those of earlier batches included."""
+
+    #: The broker has them.
+    delivered: int = 0
+    #: Safe on disk, waiting for the broker.
+    spooled: int = 0
+    #: Events that Kafka refuses for good; they are among the dead letters now.
+    refused: int = 0
+    #: Why messages wait; empty where none does.
+    reason: str = ""
+
+    def after(self, earlier: Delivery) -> Delivery:
+        """Both in one: counts of what was done, and how it stands now."""
+        return Delivery(earlier.delivered + self.delivered, self.spooled, earlier.refused + self.refused, self.reason)
 
 
 class Publisher(Protocol):
-    """Takes messages at once; `confirm` is the only proof that they arrived."""
+    """Takes messages at once; `confirm` makes them safe."""
 
     def publish(self, event: MarketEvent) -> None: ...
 
     def dead_letter(self, rejected: Rejected, at_us: int) -> None: ...
 
-    def confirm(self) -> int:
-        """How many messages the broker confirmed since the last call. Raises PublishError, naming how
-        many it did not, within FLUSH_SECONDS."""
+    def confirm(self) -> Delivery:
+        """Returns, within FLUSH_SECONDS, when all that was taken is with the broker or on disk.
+
+        Raises PublishError where it is neither: then nothing of it was kept, and it has to come again.
+        """
         ...
 
     def close(self) -> None: ...
@@ -51,137 +82,151 @@ def publish_valid(publisher: Publisher, event: MarketEvent, now_us: int) -> bool
     return False
 
 
-def dead_letter_value(rejected: Rejected, at_us: int) -> bytes:
-    """The dead letter's JSON: `{reason, source, symbol, raw, raw_encoding, raw_bytes, rejected_at}`.
-
-    `raw` is the text as it came, or base64 where it is no UTF-8 (`raw_encoding` says which), cut at
-    MAX_RAW_BYTES (`raw_bytes` is the whole length). `rejected_at` in UTC epoch microseconds.
-    """
-    raw = rejected.raw[:MAX_RAW_BYTES]
-    try:
-        text, encoding = raw.decode("utf-8"), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = base64.b64encode(raw).decode("ascii"), "base64"
-    return msgspec.json.encode(
-        {
-            "reason": rejected.reason,
-            "source": rejected.source,
-            "symbol": rejected.symbol,
-            "raw": text,
-            "raw_encoding": encoding,
-            "raw_bytes": len(rejected.raw),
-            "rejected_at": at_us,
-        }
-    )
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The delivery reports of the messages between two confirmations."""
-
-    sent: int = 0
-    delivered: int = 0
-    first_error: str = ""
-
-    def report(self, error: KafkaError | None, _message: Message) -> None:
-        if error is None:
-            self.delivered += 1
-        elif not self.first_error:
-            self.first_error = error.str()
-
-
 class KafkaPublisher:
-    """Idempotent producer, `acks=all`; the key is the symbol, so one symbol keeps its order."""
+    """Idempotent producer, `acks=all`; one segment of the spool after the other, oldest first.
+
+    Lives through outages: the same object goes on when the broker is back. What is sent twice (a
+    confirmation that was lost, a process that was killed) has the same `event_id`.
+    """
 
     def __init__(
         self,
         bootstrap_servers: str,
+        spool: Spool | MemorySpool,
         flush_seconds: float = FLUSH_SECONDS,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock = lambda: time.time_ns() // 1_000,
     ) -> None:
+        self._spool = spool
         self._flush_seconds = flush_seconds
-        self._monotonic = monotonic
-        self._batch = _Batch()
-        config: dict[str, Any] = {
-            "bootstrap.servers": bootstrap_servers,
-            "client.id": "market-ingestion",
-            "enable.idempotence": True,
-            "acks": "all",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            # The partition that Java's clients (Spark, Kafka's own tools) give to the same key.
-            "partitioner": "murmur2_random",
-            # A message must be dead before the batch that waits for it gives up: a later delivery
-            # would be one that nobody counted.
-            "message.timeout.ms": int(flush_seconds * 800),
-            # A topic that is missing is reported at once, not after half a minute of hope.
-            "topic.metadata.propagation.max.ms": 3_000,
-            "logger": logging.getLogger("include.producers.kafka"),
-        }
-        self._producer = Producer(config)
+        self._clock = clock
+        self._pending: list[Message] = []
+        self._sender = KafkaSender(bootstrap_servers)
 
     def publish(self, event: MarketEvent) -> None:
-        headers: _Headers = [("source", event.source), ("schema_version", str(event.schema_version))]
-        self._send(topics.EVENTS[event.asset_class], event.symbol, encode(event), headers)
+        self._pending.append(event_message(event))
 
     def dead_letter(self, rejected: Rejected, at_us: int) -> None:
-        value = dead_letter_value(rejected, at_us)
-        self._send(topics.DEAD_LETTERS, rejected.symbol, value, [("source", rejected.source)])
+        self._pending.append(letter_message(rejected, at_us))
 
-    def confirm(self) -> int:
-        self._producer.flush(self._flush_seconds)
-        batch, self._batch = self._batch, _Batch()
-        if batch.delivered < batch.sent:
-            missing = batch.sent - batch.delivered
-            why = batch.first_error or f"no answer within {self._flush_seconds:g} s"
-            raise PublishError(f"Kafka did not confirm {missing} of {batch.sent} messages: {why}")
-        return batch.delivered
+    def confirm(self) -> Delivery:
+        deadline = time.monotonic() + self._flush_seconds
+        pending, self._pending = self._pending, []
+        try:
+            fresh = self._spool.append(pending)
+        except SpoolFull:
+            # Where the broker is back, sending what waits makes room.
+            earlier = self._send_waiting({}, deadline)
+            fresh = self._spool.append(pending)
+            return self._send_waiting(fresh, deadline).after(earlier)
+        return self._send_waiting(fresh, deadline)
+
+    def drain(self) -> Delivery:
+        """Sends what waits on disk, for at most FLUSH_SECONDS."""
+        return self._send_waiting({}, time.monotonic() + self._flush_seconds)
 
     def close(self) -> None:
-        """Gives up what is not confirmed yet."""
-        self._producer.purge()
-        self._producer.flush(1.0)
+        """Gives up what was not confirmed; what the spool holds stays there."""
+        self._sender.close()
+        self._spool.close()
 
-    def _send(self, topic: str, key: str, value: bytes, headers: _Headers) -> None:
-        deadline = self._monotonic() + self._flush_seconds
-        while True:
-            try:
-                self._producer.produce(topic, value, key.encode(), headers=headers, on_delivery=self._batch.report)
-            except BufferError:
-                # The client's own queue is full: delivery reports make room.
-                if self._monotonic() > deadline:
-                    raise PublishError("Kafka takes no messages: the local queue stays full") from None
-                self._producer.poll(0.5)
-            else:
-                self._batch.sent += 1
-                self._producer.poll(0)
-                return
+    def _send_waiting(self, fresh: Mapping[int, Sequence[Message]], deadline: float) -> Delivery:
+        """Until all is sent, time is over, or the broker does not take a segment whole."""
+        delivered = refused = 0
+        reason = ""
+        with self._spool.drainer(deadline - time.monotonic()) as is_ours:
+            if not is_ours:
+                reason = "another process is sending"
+            for segment in self._spool.waiting() if is_ours else ():
+                messages = fresh.get(segment) or self._spool.read(segment)
+                sent, poison, reason = self._send_segment(segment, messages, deadline)
+                delivered += sent
+                refused += poison
+                if reason or time.monotonic() > deadline:
+                    break
+        spooled = self._spool.depth()
+        if spooled:
+            reason = reason or f"more than can be sent in {self._flush_seconds:g} s"
+            log.warning("publisher.waiting", messages=spooled, reason=reason)
+        return Delivery(delivered, spooled, refused, reason if spooled else "")
+
+    def _send_segment(self, segment: int, messages: Sequence[Message], deadline: float) -> tuple[int, int, str]:
+        """How many were delivered, how many of them Kafka refused for good, why the rest waits."""
+        delivered = refused = 0
+        while messages:
+            failures = self._sender.send(messages, deadline)
+            left: list[Message] = []
+            waits = ""
+            for message in messages if failures else ():
+                error = failures.get((message.topic, message.value))
+                if error is None:
+                    continue
+                if error.code() not in _POISON:
+                    waits = self._why(error)
+                    left.append(message)
+                elif letter := self._refused(message, error):
+                    refused += message.topic != topics.DEAD_LETTERS
+                    left.append(letter)
+            delivered += len(messages) - len(left)
+            self._spool.settle(segment, left)
+            if waits:
+                return delivered, refused, waits
+            messages = left
+        return delivered, refused, ""
+
+    def _refused(self, message: Message, error: KafkaError) -> Message | None:
+        """The dead letter of what Kafka refuses for good; None for one that it does not take either."""
+        reason = f"Kafka refuses the record: {error.str()}"
+        if message.topic != topics.DEAD_LETTERS:
+            source = dict(message.headers)["source"]
+            rejected = Rejected(message.value, reason, source, message.key.decode())  # type: ignore[arg-type]
+            log.error("publisher.refused", symbol=rejected.symbol, source=source, reason=reason)
+            return letter_message(rejected, self._clock())
+        value = shortened(message.value)
+        if value is None:
+            log.error("publisher.letter_dropped", reason=reason, letter=message.value.decode())
+            return None
+        return Message(message.topic, message.key, value, message.headers)
+
+    def _why(self, error: KafkaError) -> str:
+        if error.code() in _PURGED:
+            return f"no answer from Kafka within {self._flush_seconds:g} s"
+        return error.str()
 
 
 @dataclass(slots=True)
 class ListPublisher:
-    """The in-memory twin: keeps what was confirmed; `unconfirmed` messages of the next batch fail."""
+    """The in-memory twin: keeps what was confirmed."""
 
     events: list[MarketEvent] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    #: No broker: what is confirmed waits, and is delivered first when there is one again.
+    is_offline: bool = False
+    #: So many messages of the next batch are neither delivered nor on disk: nothing of it is kept.
     unconfirmed: int = 0
-    _waiting: list[Callable[[], None]] = field(default_factory=list)
+    _pending: list[MarketEvent | dict[str, Any]] = field(default_factory=list)
+    _spooled: list[MarketEvent | dict[str, Any]] = field(default_factory=list)
 
     def publish(self, event: MarketEvent) -> None:
-        self._waiting.append(partial(self.events.append, event))
+        self._pending.append(event)
 
     def dead_letter(self, rejected: Rejected, at_us: int) -> None:
-        letter = msgspec.json.decode(dead_letter_value(rejected, at_us))
-        self._waiting.append(partial(self.dead_letters.append, letter))
+        self._pending.append(msgspec.json.decode(dead_letter_value(rejected, at_us)))
 
-    def confirm(self) -> int:
-        waiting, self._waiting = self._waiting, []
-        missing, self.unconfirmed = min(self.unconfirmed, len(waiting)), 0
-        for deliver in waiting[: len(waiting) - missing]:
-            deliver()
+    def confirm(self) -> Delivery:
+        pending, self._pending = self._pending, []
+        missing, self.unconfirmed = min(self.unconfirmed, len(pending)), 0
         if missing:
-            raise PublishError(f"Kafka did not confirm {missing} of {len(waiting)} messages: asked for")
-        return len(waiting)
+            raise PublishError(f"{missing} of {len(pending)} messages are neither delivered nor on disk: asked for")
+        self._spooled += pending
+        if self.is_offline:
+            return Delivery(0, len(self._spooled), reason="asked for" if self._spooled else "")
+        sent, self._spooled = self._spooled, []
+        for message in sent:
+            if isinstance(message, MarketEvent):
+                self.events.append(message)
+            else:
+                self.dead_letters.append(message)
+        return Delivery(len(sent))
 
     def close(self) -> None:
         """Nothing to give up."""

@@ -17,11 +17,11 @@ class SourceReport:
     requested: tuple[str, ...]
     bars: int
     quotes: int
+    trades: int
     #: Facts that went to the dead letters.
     rejected: int
     failed: Mapping[str, str]
     dropped: Mapping[str, int]
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,15 @@ class IngestionReport:
     """One batch of one asset class; `sources` is empty where no symbol is configured."""
 
     asset_class: AssetClass
-    sources: tuple[SourceReport, ...] = field(default=())
+    sources: tuple[SourceReport, ...] = ()
+    #: `bar60: yahoo -> alpha_vantage: <reason>`
+    switches: tuple[str, ...] = ()
+    #: Facts that are safe on disk and wait for Kafka.
+    waiting: int = 0
+    seconds: float = 0.0
+    dry_run: bool = field(default=False)
 
-    COLUMNS = ("source", "symbols", "bars", "quotes", "rejected", "failed", "seconds")
+    COLUMNS = ("source", "symbols", "bars", "quotes", "rejected", "failed")
 
     def rows(self) -> list[tuple[str, ...]]:
         """One row a source, in the order of COLUMNS."""
@@ -43,7 +49,6 @@ class IngestionReport:
                 str(report.quotes),
                 str(report.rejected),
                 "; ".join(f"{symbol}: {reason}" for symbol, reason in report.failed.items()) or "-",
-                f"{report.seconds:.1f}",
             )
             for report in self.sources
         ]

@@ -1,4 +1,4 @@
-"""Stocks, from Yahoo, to Kafka."""
+"""Stocks, from Yahoo Finance and Alpha Vantage, to Kafka."""
 
 from __future__ import annotations
 

@@ -35,3 +35,19 @@ class MemoryWatermarks:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class FrozenWatermarks:
+    """Another one's watermarks, to be read only."""
+
+    def __init__(self, held: Watermarks) -> None:
+        self._held = held
+
+    def published_through(self, source: str, kind: str) -> dict[str, int]:
+        return self._held.published_through(source, kind)
+
+    def advance(self, source: str, kind: str, times: Mapping[str, int]) -> None:
+        """Nothing moves."""
+
+    def close(self) -> None:
+        """The other one is closed by its owner."""

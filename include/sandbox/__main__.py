@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-import uvicorn
-
 from include.errors import SettingsError
 from include.sandbox.app import create_app, open_market
+from include.sandbox.server import server
 from include.settings import settings
 from include.sources.catalogue import catalogue
 
@@ -23,8 +22,8 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(str(error))
     print(f"{market.description} market on http://{HOST}:{config.ports.sandbox}", flush=True)
-    app = create_app(market, catalogue(), config.sandbox_seed)
-    uvicorn.run(app, host=HOST, port=config.ports.sandbox, log_level="warning")
+    app = create_app(market, catalogue(), config.sandbox_seed, trades_per_minute=config.sandbox_trades_per_minute)
+    server(app, HOST, config.ports.sandbox).run()
 
 
 if __name__ == "__main__":

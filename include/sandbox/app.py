@@ -1,29 +1,46 @@
-"""The sandbox's server: every dialect under its name, and what the sandbox says about itself."""
+"""The sandbox's server: every dialect under its name, behind its counts and faults."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from include.errors import SettingsError
 from include.market.instrument import Catalogue
-from include.sandbox import binance, yahoo
-from include.sandbox.bars import DAY
-from include.sandbox.dialect import Dialect, Handler, json_response
-from include.sandbox.market import Market, Sandbox, iso
+from include.sandbox import alpha_vantage, binance, coingecko, yahoo
+from include.sandbox.alpha_vantage_faults import ALPHA_VANTAGE_FAULTS
+from include.sandbox.binance_faults import BINANCE_FAULTS
+from include.sandbox.calls import CallBook
+from include.sandbox.coingecko_faults import COINGECKO_FAULTS
+from include.sandbox.control import Control
+from include.sandbox.dialect import Dialect
+from include.sandbox.faults import FaultKind, Faults, moment
+from include.sandbox.front import Front
+from include.sandbox.market import Market, Sandbox
+from include.sandbox.minute_trades import TRADES_PER_MINUTE
 from include.sandbox.recorded import open_recordings
 from include.sandbox.simulated import SimulatedMarket
+from include.sandbox.stream_faults import BINANCE_STREAM_FAULTS, STREAM_FAULTS
+from include.sandbox.yahoo_faults import YAHOO_FAULTS
 from include.settings import Settings
 
-#: A new source is one file with a `dialect` function, and one entry here.
-DIALECTS: tuple[Callable[[Sandbox], Dialect], ...] = (yahoo.dialect, binance.dialect)
-TIMELINE_DAYS_BEFORE, TIMELINE_DAYS_AFTER = 7, 2
+#: A new source is one file with a `dialect` function, and one entry here,
+DIALECTS: tuple[Callable[[Sandbox], Dialect], ...] = (
+    yahoo.dialect,
+    alpha_vantage.dialect,
+    coingecko.dialect,
+    binance.dialect,
+)
+#: and one with its faults, and one entry here.
+FAULTS: Mapping[str, Sequence[FaultKind]] = {
+    "yahoo": (*YAHOO_FAULTS, *STREAM_FAULTS),
+    "alpha_vantage": ALPHA_VANTAGE_FAULTS,
+    "coingecko": COINGECKO_FAULTS,
+    "binance": (*BINANCE_FAULTS, *BINANCE_STREAM_FAULTS),
+}
 
 
 def open_market(config: Settings, catalogue: Catalogue, now: float) -> Market:
@@ -36,43 +53,31 @@ def open_market(config: Settings, catalogue: Catalogue, now: float) -> Market:
     raise SettingsError(f"MARKET{' ' if config.market is None else ''}{stated}: it takes sandbox or replay here")
 
 
-def create_app(market: Market, catalogue: Catalogue, seed: int, clock: Callable[[], float] = time.time) -> Starlette:
+def create_app(
+    market: Market,
+    catalogue: Catalogue,
+    seed: int,
+    clock: Callable[[], float] = time.time,
+    trades_per_minute: int = TRADES_PER_MINUTE,
+) -> Starlette:
     """The ASGI app. `clock` gives UTC epoch seconds."""
-    sandbox = Sandbox(market, catalogue, clock)
-    calls: dict[str, Counter[str]] = {}
 
-    def counted(source: str, path: str, handler: Handler) -> Handler:
-        calls.setdefault(source, Counter())[path] = 0
+    def shown_clock() -> float:
+        """Another moment than now, while a fault answers for it."""
+        other = moment.get()
+        return clock() if other is None else other
 
-        async def counting(request: Request) -> Response:
-            calls[source][path] += 1
-            return await handler(request)
-
-        return counting
-
-    async def health(request: Request) -> Response:
-        return json_response({"status": "ok"})
-
-    async def status(request: Request) -> Response:
-        now = int(clock())
-        segments = market.timeline(now - TIMELINE_DAYS_BEFORE * DAY, now + TIMELINE_DAYS_AFTER * DAY)
-        return json_response(
-            {
-                "market": market.name,
-                "seed": seed,
-                "start": iso(market.start),
-                "now": iso(now),
-                "symbols": {class_: market.symbols(class_) for class_ in ("stock", "crypto")},
-                "calls": calls,
-                "timeline": [segment.as_json() for segment in segments],
-            }
-        )
-
-    routes = [Route("/sandbox/health", health), Route("/sandbox/status", status)]
+    sandbox = Sandbox(market, catalogue, shown_clock, trades_per_minute)
+    faults, calls = Faults(FAULTS), CallBook()
+    front = Front(sandbox, faults, calls, clock)
+    routes: list[BaseRoute] = [*Control(sandbox, faults, calls, seed, clock).routes()]
     for build in DIALECTS:
         dialect = build(sandbox)
-        routes += [
-            Route(f"/{dialect.name}{path}", counted(dialect.name, path, handler))
-            for path, handler in dialect.routes.items()
-        ]
-    return Starlette(routes=routes)
+        root = f"/{dialect.name}"
+        for path, handler in dialect.routes.items():
+            routes.append(Route(root + path, front.call(dialect.name, path, handler)))
+        for path, talk in dialect.streams.items():
+            routes.append(WebSocketRoute(root + path, front.stream(dialect.name, path, talk)))
+    app = Starlette(routes=routes)
+    app.state.clock = clock
+    return app

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from include.sandbox.minute_trades import TRADES_PER_MINUTE, BarUnits, running_bar
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 MINUTE = 60
 DAY = 86_400
-#: Seconds into a minute at which its four prices are traded, first to last.
-TRADE_SECONDS = (0, 15, 35, 55)
 
 
 class MinuteBar(NamedTuple):
@@ -92,27 +92,20 @@ class Bars:
             ]
         )
 
-    def known_at(self, now: float) -> Bars:
+    def known_at(self, now: float, trades_per_minute: int = TRADES_PER_MINUTE) -> Bars:
         """What has been traded by `now`: no later minute, and the running one only so far."""
         known = self.cut(slice(int(np.searchsorted(self.start, now, side="right"))))
         if not len(known) or now >= known.start[-1] + MINUTE:
             return known
-        elapsed = int(now - known.start[-1])
-        traded = [price for second, price in zip(TRADE_SECONDS, known.last_path(), strict=True) if second <= elapsed]
-        volume = int(known.volume[-1]) * (elapsed + 1) // MINUTE
-        running = (traded[0], max(traded), min(traded), traded[-1], volume)
-        columns = known._columns()
+        last = known.units(-1)
+        running = running_bar(last, milliseconds(now) - last.start * 1000, trades_per_minute)
         return known._with(
-            [
-                columns[0],
-                *(_last_replaced(column, value) for column, value in zip(columns[1:], running, strict=True)),
-            ]
+            [_last_replaced(column, value) for column, value in zip(known._columns(), running, strict=True)]
         )
 
-    def last_path(self) -> tuple[int, int, int, int]:
-        """The last bar's four prices in the order in which they were traded."""
-        first, high, low, last = (int(column[-1]) for column in (self.open, self.high, self.low, self.close))
-        return (first, low, high, last) if last >= first else (first, high, low, last)
+    def units(self, row: int) -> BarUnits:
+        """One bar in the units of the columns."""
+        return BarUnits(*(int(column[row]) for column in self._columns()))
 
     def _columns(self) -> list[Ints]:
         return [self.start, self.open, self.high, self.low, self.close, self.volume]
@@ -133,6 +126,11 @@ def joined(blocks: Sequence[Bars]) -> Bars:
 def empty(price_decimals: int, volume_decimals: int) -> Bars:
     none = np.empty(0, dtype=np.int64)
     return Bars(none, none, none, none, none, none, price_decimals, volume_decimals)
+
+
+def milliseconds(now: float) -> int:
+    """Epoch seconds of a clock in whole milliseconds, as trades have them."""
+    return int(now * 1000)
 
 
 def scaled(units: int, decimals: int) -> Decimal:

@@ -7,22 +7,23 @@ from typing import Any
 
 from include.sandbox.bars import DAY, MINUTE, Bars, MinuteBar, scaled
 from include.sandbox.market import Listing, Sandbox
+from include.sandbox.tape import id_range
 
 EIGHT = Decimal("1E-8")
 
 
-def kline(bar: MinuteBar, seconds: int) -> list[Any]:
+def kline(bar: MinuteBar, seconds: int, trades: int) -> list[Any]:
     """One candle of `seconds`; the quote volume is the volume at the candle's mean price."""
     mean = (bar.open + bar.high + bar.low + bar.close) / 4
     return [
         bar.start * 1000,
-        *(_text(price) for price in (bar.open, bar.high, bar.low, bar.close)),
-        _text(bar.volume),
+        *(text(price) for price in (bar.open, bar.high, bar.low, bar.close)),
+        text(bar.volume),
         (bar.start + seconds) * 1000 - 1,
-        _text(bar.volume * mean),
-        1 if bar.volume else 0,
-        _text(bar.volume / 2),
-        _text(bar.volume * mean / 2),
+        text(bar.volume * mean),
+        trades,
+        text(bar.volume / 2),
+        text(bar.volume * mean / 2),
         "0",
     ]
 
@@ -30,7 +31,7 @@ def kline(bar: MinuteBar, seconds: int) -> list[Any]:
 def price_ticker(sandbox: Sandbox, listing: Listing, now: float) -> dict[str, str]:
     """The last price; it has no time."""
     trade = sandbox.last_trade(listing.symbol, now)
-    return {"symbol": listing.id, "price": _text(trade.price if trade else Decimal(0))}
+    return {"symbol": listing.id, "price": text(trade.price if trade else Decimal(0))}
 
 
 def ticker_24hr(sandbox: Sandbox, listing: Listing, now: float) -> dict[str, Any]:
@@ -44,29 +45,30 @@ def ticker_24hr(sandbox: Sandbox, listing: Listing, now: float) -> dict[str, Any
     mean = (first + high + low + last) / 4
     tick = Decimal(1).scaleb(-bars.price_decimals)
     change = last - first
+    first_id, count = id_range(sandbox, listing.symbol, running - DAY, int(now) + 1, now)
     close_ms = int(trade.time if trade and trade.minute != running else now) * 1000
     return {
         "symbol": listing.id,
-        "priceChange": _text(change),
+        "priceChange": text(change),
         "priceChangePercent": f"{change / first * 100:.3f}" if first else "0.000",
-        "weightedAvgPrice": _text(mean),
-        "prevClosePrice": _text(first),
-        "lastPrice": _text(last),
-        "lastQty": _text(volume / 1440),
-        "bidPrice": _text(last - tick),
-        "bidQty": _text(volume / 1440),
-        "askPrice": _text(last + tick),
-        "askQty": _text(volume / 1440),
-        "openPrice": _text(first),
-        "highPrice": _text(high),
-        "lowPrice": _text(low),
-        "volume": _text(volume),
-        "quoteVolume": _text(volume * mean),
+        "weightedAvgPrice": text(mean),
+        "prevClosePrice": text(first),
+        "lastPrice": text(last),
+        "lastQty": text(volume / 1440),
+        "bidPrice": text(last - tick),
+        "bidQty": text(volume / 1440),
+        "askPrice": text(last + tick),
+        "askQty": text(volume / 1440),
+        "openPrice": text(first),
+        "highPrice": text(high),
+        "lowPrice": text(low),
+        "volume": text(volume),
+        "quoteVolume": text(volume * mean),
         "openTime": close_ms - DAY * 1000,
         "closeTime": close_ms,
-        "firstId": 0,
-        "lastId": 0,
-        "count": len(bars),
+        "firstId": first_id if count else -1,
+        "lastId": first_id + count - 1 if count else -1,
+        "count": count,
     }
 
 
@@ -74,7 +76,7 @@ def symbol_information(sandbox: Sandbox, listing: Listing, now: float) -> dict[s
     """One pair of exchangeInfo; ids are BASE + USDT."""
     decimals = sandbox.market.minutes(listing.symbol, int(now), int(now)).price_decimals
     base = listing.symbol.split("-", maxsplit=1)[0]
-    tick = _text(Decimal(1).scaleb(-decimals))
+    tick = text(Decimal(1).scaleb(-decimals))
     return {
         "symbol": listing.id,
         "status": "TRADING",
@@ -97,9 +99,9 @@ def symbol_information(sandbox: Sandbox, listing: Listing, now: float) -> dict[s
             },
             {
                 "filterType": "LOT_SIZE",
-                "minQty": _text(EIGHT),
+                "minQty": text(EIGHT),
                 "maxQty": "9000000.00000000",
-                "stepSize": _text(EIGHT),
+                "stepSize": text(EIGHT),
             },
         ],
         "permissions": [],
@@ -116,5 +118,5 @@ def _extremes(bars: Bars) -> tuple[Decimal, Decimal, Decimal]:
     )
 
 
-def _text(figure: Decimal) -> str:
+def text(figure: Decimal) -> str:
     return f"{figure:.8f}"

@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 
 from include.market.event import ASSET_CLASSES, AssetClass, Source
 from include.market.instrument import Catalogue
-from include.sandbox.bars import DAY, MINUTE, TRADE_SECONDS, Bars
+from include.sandbox.bars import DAY, MINUTE, Bars, milliseconds
+from include.sandbox.minute_trades import TRADES_PER_MINUTE, traded_by
 
 #: How far before now the sandbox has anything to tell.
 HISTORY_DAYS = 60
@@ -67,6 +68,12 @@ class Market(Protocol):
     def minutes(self, symbol: str, start: int, end: int) -> Bars:
         """The one-minute bars that start in [start, end), UTC epoch seconds; KeyError for a wrong symbol."""
 
+    def ordinal(self, symbol: str, second: int) -> int:
+        """How many minutes of the symbol started before this second, counted from a fixed beginning."""
+
+    def minute_at(self, symbol: str, ordinal: int) -> int:
+        """The start of the minute before which so many started: the inverse of `ordinal`."""
+
     def timeline(self, start: int, end: int) -> Sequence[Segment]:
         """The recorded stretches replayed between the two; none for a simulated market."""
 
@@ -88,6 +95,7 @@ class Sandbox:
     market: Market
     catalogue: Catalogue
     clock: Callable[[], float]
+    trades_per_minute: int = TRADES_PER_MINUTE
 
     def listings(self, source: Source) -> Mapping[str, Listing]:
         """What this source serves, by its own ids. A recorded symbol without an entry in the
@@ -113,7 +121,7 @@ class Sandbox:
         """The minutes of [start, end) as they are known at `now`."""
         start = max(start, self.history_start())
         end = max(start, min(end, int(now) + 1))
-        return self.market.minutes(symbol, start, end).known_at(now)
+        return self.market.minutes(symbol, start, end).known_at(now, self.trades_per_minute)
 
     def last_trade(self, symbol: str, now: float) -> Trade | None:
         """The newest trade at or before `now`; None if the symbol never traded."""
@@ -121,9 +129,9 @@ class Sandbox:
             bars = self.traded(symbol, int(now) - span, int(now) + 1, now)
             if len(bars):
                 minute = int(bars.start[-1])
-                elapsed = min(int(now) - minute, MINUTE - 1)
-                second = max(second for second in TRADE_SECONDS if second <= elapsed)
-                return Trade(minute + second, minute, bars.price(int(bars.close[-1])))
+                whole = self.market.minutes(symbol, minute, minute + MINUTE).units(0)
+                last = traded_by(whole, milliseconds(now) - minute * 1000, self.trades_per_minute)[-1]
+                return Trade(minute + last.offset_ms // 1000, minute, bars.price(last.price))
         return None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from include.market.event import AssetClass
 from include.market.instrument import Catalogue
 from include.sandbox.bars import Bars, empty, joined
@@ -49,6 +51,17 @@ class RecordedMarket:
             for segment in self._timeline.segments(start, end)
         ]
         return joined(pieces) if pieces else empty(recorded.price_decimals, recorded.volume_decimals)
+
+    def ordinal(self, symbol: str, second: int) -> int:
+        # Every recorded minute lies in a day of the loop: a lap has them all, in their order.
+        lap, recorded = self._timeline.recorded(second)
+        starts = self._bars[symbol].start
+        return lap * len(starts) + int(np.searchsorted(starts, recorded))
+
+    def minute_at(self, symbol: str, ordinal: int) -> int:
+        starts = self._bars[symbol].start
+        lap, place = divmod(ordinal, len(starts))
+        return self._timeline.replayed(lap, int(starts[place]))
 
     def timeline(self, start: int, end: int) -> Sequence[Segment]:
         return tuple(self._timeline.segments(start, end))

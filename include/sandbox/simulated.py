@@ -60,6 +60,13 @@ class SimulatedMarket:
         days = range((start - ANCHOR) // seconds, (end - 1 - ANCHOR) // seconds + 1)
         return joined([self._day(symbol, day) for day in days]).between(start, end)
 
+    def ordinal(self, symbol: str, second: int) -> int:
+        # Every minute is traded, so they can be counted from the epoch.
+        return -(-second // MINUTE)
+
+    def minute_at(self, symbol: str, ordinal: int) -> int:
+        return ordinal * MINUTE
+
     def timeline(self, start: int, end: int) -> Sequence[Segment]:
         return ()
 

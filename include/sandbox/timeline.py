@@ -53,8 +53,9 @@ class Timeline:
         before = 0
         for day in days:
             if day.start <= anchor.recorded < day.end:
-                #: The wall-clock second at which a lap of the loop begins.
-                self._lap_start = anchor.wall - before - (anchor.recorded - day.start)
+                #: The wall-clock second at which the first lap after the epoch begins; laps are
+                #: counted from it, so that their numbers do not depend on when anyone looks.
+                self._lap_start = (anchor.wall - before - (anchor.recorded - day.start)) % self._length
                 return
             before += day.end - day.start
         raise SettingsError(f"REPLAY_DATA_DIR has no recording of {iso(anchor.recorded)}")
@@ -69,6 +70,25 @@ class Timeline:
                 if wall < end and wall + length > start:
                     yield Segment(day.day.isoformat(), day.start, day.end, wall - day.start)
                 wall += length
+
+    def recorded(self, wall: int) -> tuple[int, int]:
+        """(lap, recorded second) that is replayed at this wall-clock second."""
+        lap, into = divmod(wall - self._lap_start, self._length)
+        for day in self._days:
+            length = day.end - day.start
+            if into < length:
+                return lap, day.start + into
+            into -= length
+        raise AssertionError("a lap is as long as its days")
+
+    def replayed(self, lap: int, recorded: int) -> int:
+        """The wall-clock second at which this lap replays a recorded second; the inverse of `recorded`."""
+        wall = self._lap_start + lap * self._length
+        for day in self._days:
+            if day.start <= recorded < day.end:
+                return wall + recorded - day.start
+            wall += day.end - day.start
+        raise ValueError(f"{iso(recorded)} is not recorded")
 
 
 def recorded_days(bars: Mapping[str, Bars], zone: str) -> list[RecordedDay]:

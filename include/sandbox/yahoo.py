@@ -12,6 +12,7 @@ from include.sandbox.bars import DAY, MINUTE
 from include.sandbox.dialect import Dialect, json_response
 from include.sandbox.market import Listing, Sandbox
 from include.sandbox.yahoo_answers import Span, chart_body, quote_body
+from include.sandbox.yahoo_stream import yahoo_streams
 
 #: One-minute bars: this far back, and this much in one request.
 DEPTH_DAYS = 30
@@ -30,7 +31,7 @@ class _Refused(Exception):
 
 
 def dialect(sandbox: Sandbox) -> Dialect:
-    """Chart, quote and crumb. Stocks and coins, as Yahoo has both."""
+    """Chart, quote, crumb and stream. Stocks and coins, as Yahoo has both."""
     listings = sandbox.listings("yahoo")
 
     async def chart(request: Request) -> Response:
@@ -67,6 +68,7 @@ def dialect(sandbox: Sandbox) -> Dialect:
             "/v7/finance/quote": quote,
             "/v1/test/getcrumb": crumb,
         },
+        yahoo_streams(sandbox, listings),
     )
 
 

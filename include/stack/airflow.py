@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from include.errors import StackError
+from include.operators.pools import pools
 from include.settings import PROJECT_ROOT, required
 from include.stack.layout import write_private
 from include.stack.plan import AIRFLOW_USER, LOOPBACK, Plan
@@ -30,9 +31,10 @@ def prepare(plan: Plan) -> None:
 
 
 def migrate(plan: Plan) -> None:
-    """Bring Airflow's own database up to date and define our connections; nothing if nothing changed."""
+    """Bring Airflow's own database up to date, define our connections and pools; nothing if nothing changed."""
     connections = json.dumps(_connections(plan), indent=2)
-    wanted = hashlib.sha256(f"{version('apache-airflow')}{connections}".encode()).hexdigest()
+    shared = json.dumps(pools(), indent=2)
+    wanted = hashlib.sha256(f"{version('apache-airflow')}{connections}{shared}".encode()).hexdigest()
     stamp = plan.layout.airflow_home / ".migrated"
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -40,6 +42,8 @@ def migrate(plan: Plan) -> None:
     write_private(file, connections)
     run(plan, "db", "migrate")
     run(plan, "connections", "import", "--overwrite", str(file))
+    write_private(plan.layout.config / "pools.json", shared)
+    run(plan, "pools", "import", str(plan.layout.config / "pools.json"))
     stamp.write_text(wanted)
 
 

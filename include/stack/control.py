@@ -26,8 +26,10 @@ SHUTDOWN_SECONDS = 20
 _STOP_ORDER = ("dashboard", "sandbox", "kafka", "redis", "postgres")
 DAGS_KNOWN_SECONDS = 120
 DRIVER_SCRIPT = "spark_jobs/stream.py"
-#: A driver finishes its batch and gives up its lease within this time, or is killed.
-DRIVER_STOP_SECONDS = 40
+#: What Airflow keeps running beside the services, by the name that people use.
+DETACHED = {"stream": DRIVER_SCRIPT, "trades": "include.producers.trade_stream_main"}
+#: Each finishes its batch and gives up its lease within this time, or is killed.
+DETACHED_STOP_SECONDS = 40
 
 Say = Callable[[str], None]
 
@@ -84,9 +86,9 @@ class Stack:
         bring_down(self.plan.layout, self._say)
 
     def restart(self, name: str) -> None:
-        """Restart one service; `stream` is the Spark driver, which market_stream brings back."""
-        if name == "stream":
-            stop_driver(self.plan.layout, self._say)
+        """Restart one service; `stream` and `trades` are Airflow's to bring back."""
+        if name in DETACHED:
+            stop_detached(self.plan.layout, name, self._say)
             return
         service = self.service(name)
         self.supervisor.stop(name)
@@ -97,7 +99,7 @@ class Stack:
         for service in self.services:
             if service.name == name:
                 return service
-        known = ", ".join([*(service.name for service in self.services), "stream"])
+        known = ", ".join([*(service.name for service in self.services), *DETACHED])
         raise StackError(f"there is no service {name}; there are {known}")
 
     def _all_run(self) -> bool:
@@ -173,7 +175,8 @@ def bring_down(layout: Layout, say: Say) -> None:
         say("stopping Airflow")
         with ThreadPoolExecutor(len(starters)) as pool:
             list(pool.map(supervisor.stop, starters))
-    stop_driver(layout, say)
+    for name in ("trades", "stream"):
+        stop_detached(layout, name, say)
     for name in sorted(set(names) - set(starters), key=_STOP_ORDER.index):
         say(f"stopping {name}")
         supervisor.stop(name)
@@ -186,9 +189,9 @@ def bring_down(layout: Layout, say: Say) -> None:
     shutil.rmtree(layout.socket.parent, ignore_errors=True)
 
 
-def stop_driver(layout: Layout, say: Say) -> None:
-    """Ask the Spark driver to finish its batch and leave."""
-    driver = processes.running_script(layout, DRIVER_SCRIPT)
-    if driver:
-        say("stopping the stream (it finishes its batch)")
-        processes.end(driver, DRIVER_STOP_SECONDS)
+def stop_detached(layout: Layout, name: str, say: Say) -> None:
+    """Ask the Spark driver or the trade stream to finish its batch and leave."""
+    found = processes.running_python(layout, DETACHED[name])
+    if found:
+        say(f"stopping {name} (it finishes its batch)")
+        processes.end(found, DETACHED_STOP_SECONDS)

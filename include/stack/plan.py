@@ -12,6 +12,7 @@ import httpx2
 from pydantic import SecretStr
 
 from include.errors import SettingsError
+from include.market.event import SOURCES
 from include.sandbox.recordings import read_recordings
 from include.settings import PROJECT_ROOT, Market, Settings, load_settings
 from include.sources.catalogue import catalogue
@@ -125,10 +126,14 @@ def _urls(given: Settings, own: frozenset[str], secrets: Secrets, market: Market
         stand_in = f"http://{LOOPBACK}:{ports.sandbox}"
         urls |= {f"{name}_base_url": f"{stand_in}/{name}" for name in _SOURCES}
         urls |= {f"{name}_stream_url": f"ws://{LOOPBACK}:{ports.sandbox}/{name}/stream" for name in _STREAMS}
+        # The stand-in has keys of its own, one a plan: a real one is not sent there.
+        plan = given.alpha_vantage_plan if "alpha_vantage_plan" in given.model_fields_set else "realtime"
+        urls |= {"alpha_vantage_plan": plan, "alpha_vantage_api_key": SecretStr(f"sandbox-{plan}")}
+        urls["coingecko_api_key"] = None
     return urls
 
 
-_SOURCES = ("yahoo", "alpha_vantage", "coingecko", "binance")
+_SOURCES = tuple(name for name in SOURCES if f"{name}_base_url" in Settings.model_fields)
 _STREAMS = ("yahoo", "binance")
 
 

@@ -42,15 +42,15 @@ def of_stack(layout: Layout) -> Iterator[psutil.Process]:
             continue
 
 
-def running_script(layout: Layout, script: str) -> list[psutil.Process]:
-    """The Python processes of the stack that run this file; not the JVM that started them."""
+def running_python(layout: Layout, program: str) -> list[psutil.Process]:
+    """The Python processes of the stack that run this file or this module; not the JVM that started them."""
     found = []
     for process in of_stack(layout):
         try:
             line = process.cmdline()
         except psutil.Error:
             continue
-        if len(line) > 1 and "python" in line[0] and line[1].endswith(script):
+        if len(line) > 1 and "python" in line[0] and (line[1].endswith(program) or line[1:3] == ["-m", program]):
             found.append(process)
     return found
 

@@ -45,6 +45,24 @@ def test_up_down_up_ends_where_it_began(empty_database: str) -> None:
     assert tables(empty_database) == first
 
 
+def test_watermarks_of_minute_bars_survive_the_change_of_their_name(empty_database: str) -> None:
+    migrate.upgrade(empty_database, "sandbox", "0001")
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+
+        def kinds() -> list[str]:
+            found = connection.execute("SELECT kind FROM market.ingestion_watermarks ORDER BY kind").fetchall()
+            return [kind for (kind,) in found]
+
+        connection.execute(
+            "INSERT INTO market.ingestion_watermarks (source, kind, symbol, published_through) "
+            "VALUES ('yahoo', 'bar', 'AAPL', now()), ('yahoo', 'quote', 'AAPL', now())"
+        )
+        migrate.upgrade(empty_database, "sandbox")
+        assert kinds() == ["bar60", "quote"]
+        migrate.downgrade(empty_database, "0001")
+        assert kinds() == ["bar", "quote"]
+
+
 def test_the_pending_sql_is_shown_and_changes_nothing(empty_database: str) -> None:
     shown = migrate.pending_sql(empty_database, "sandbox")
     assert "CREATE TABLE market.market_events" in shown
@@ -87,6 +105,11 @@ WRITER_MAY = {
     "stream_lease": {"INSERT", "UPDATE"},
     "stream_fence": {"INSERT", "UPDATE"},
     "ingestion_watermarks": {"INSERT", "UPDATE"},
+    "source_calls": {"INSERT", "DELETE"},
+    "source_health": {"INSERT", "UPDATE"},
+    "source_switches": {"INSERT"},
+    "trade_coverage": {"INSERT", "UPDATE", "DELETE"},
+    "dead_letter_replays": {"INSERT", "UPDATE"},
 }
 
 

@@ -20,10 +20,11 @@ from confluent_kafka import Producer
 from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, bar, encode, quote
 from include.market.topics import EVENTS
 from include.producers.publisher import KafkaPublisher
+from include.producers.spool import MemorySpool
 from include.settings import PROJECT_ROOT
 from include.stack.control import DRIVER_SCRIPT
 from include.stack.layout import JARS
-from include.stack.processes import running_script
+from include.stack.processes import running_python
 from include.storage.cache import CacheManager
 from include.storage.lease import read_stream_state
 from tests.integration.conftest import Services
@@ -93,7 +94,7 @@ class Driver:
 
     def stop(self) -> int:
         """SIGTERM to the Python process, as `./pipeline down` does."""
-        for driver in running_script(self.layout, DRIVER_SCRIPT):
+        for driver in running_python(self.layout, DRIVER_SCRIPT):
             if os.getsid(driver.pid) == self.process.pid:
                 driver.terminate()
         return self.process.wait(60)
@@ -121,7 +122,7 @@ def candles(services: Services, symbol: str, interval: str = "1m") -> list[tuple
 
 @pytest.fixture(scope="module")
 def publisher(services: Services) -> Iterator[KafkaPublisher]:
-    made = KafkaPublisher(services.kafka_bootstrap_servers)
+    made = KafkaPublisher(services.kafka_bootstrap_servers, MemorySpool())
     yield made
     made.close()
 

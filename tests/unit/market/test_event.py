@@ -123,3 +123,15 @@ def test_what_is_not_of_the_contract_is_refused(name: str, value: Any) -> None:
     sent = json.loads(encode(a_bar())) | {name: value}
     with pytest.raises(msgspec.ValidationError):
         decode(json.dumps(sent).encode())
+
+
+@given(valid_events(), st.sampled_from(["1E-8", "1E+3", "1.0000000000", "0E-20", "12.34567800000", "1" + "0" * 19]))
+def test_figures_of_any_notation_travel_with_at_most_eight_decimals(event: MarketEvent, volume: str) -> None:
+    sent = json.loads(encode(msgspec.structs.replace(event, volume=Decimal(volume))))
+    assert Decimal(sent["volume"]) == Decimal(volume)
+    assert "E" not in sent["volume"]
+    assert len(sent["volume"].partition(".")[2]) <= 8
+
+
+def test_a_long_tail_of_zeros_hides_no_decimals() -> None:
+    assert "more than 8 decimals" in (reason_invalid(a_bar(volume=Decimal("1." + "0" * 60 + "1")), NOW) or "")

@@ -24,7 +24,7 @@ def lease(monkeypatch: pytest.MonkeyPatch) -> list[StreamState | None]:
     """What reading the lease gives, one entry a look; the last one stays."""
     looks: list[StreamState | None] = []
 
-    def look(_url: str) -> StreamState | None:
+    def look(_url: str, _application: str) -> StreamState | None:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
     monkeypatch.setattr(stream, "read_stream_state", look)

@@ -51,7 +51,7 @@ def test_secrets_state_and_history_are_outside_the_build_context(private: str) -
 
 
 def test_every_package_of_ours_is_in_the_image() -> None:
-    packages = {path.parent.name for path in PROJECT_ROOT.glob("*/__init__.py")} - {"tests"}
+    packages = {path.parent.name for path in PROJECT_ROOT.glob("*/__init__.py")} - {"tests", "benchmarks"}
     assert {f"{package}/" for package in packages} | {"config/", "dags/"} <= set(COPIES)
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from include.sandbox.app import create_app, open_market
 from include.sandbox.market import Market
+from include.sandbox.server import PING_SECONDS, server
 from include.sandbox.simulated import SimulatedMarket
 from include.settings import Settings
 from include.sources.catalogue import catalogue
@@ -65,19 +65,21 @@ def serve() -> Callable[..., Any]:
     """A context that serves a market over real HTTP and gives the base URL."""
 
     @contextmanager
-    def serving(market: Market, clock: Callable[[], float] = time.time) -> Iterator[str]:
+    def serving(
+        market: Market, clock: Callable[[], float] = time.time, ping_seconds: float = PING_SECONDS, port: int = 0
+    ) -> Iterator[str]:
         listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         # From here on a client waits for the server instead of being refused.
         listener.listen()
         app = create_app(market, catalogue(), SEED, clock)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listener],))
+        serving = server(app, "127.0.0.1", 0, ping_seconds)
+        thread = threading.Thread(target=serving.run, args=([listener],))
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            serving.should_exit = True
             thread.join(10)
             listener.close()
 

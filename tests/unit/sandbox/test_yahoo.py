@@ -196,6 +196,9 @@ def test_calls_are_counted_by_source_and_route(simulated: SimulatedMarket) -> No
         server.get(f"/yahoo/v8/finance/chart/{id_}")
     server.get("/binance/api/v3/ping")
     calls = server.get("/sandbox/status").json()["calls"]
-    assert calls["yahoo"] == {"/v8/finance/chart/{id}": 2, "/v7/finance/quote": 0, "/v1/test/getcrumb": 0}
+    assert calls["yahoo"] == {"/v8/finance/chart/{id}": 2, "/v7/finance/quote": 0, "/v1/test/getcrumb": 0} | {
+        "/stream": 0,
+        "/stream/": 0,
+    }
     assert calls["binance"]["/api/v3/ping"] == 1
     assert server.get("/sandbox/health").json() == {"status": "ok"}
