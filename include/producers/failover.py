@@ -132,5 +132,10 @@ class SourceChain:
         self._active = self._candidates.index(candidate)
         return switch
 
+    def carried_by(self, name: Source, reason: str) -> list[Switch]:
+        """Answers to another question bring these facts too: their giver serves, once it has recovered."""
+        given_back = [better for better in self._better() if better.name == name and self._gate.health(name).is_steady]
+        return [switch for better in given_back if (switch := self.served_by(better, reason)) is not None]
+
     def _better(self) -> list[Candidate]:
         return self._candidates[: self._active]

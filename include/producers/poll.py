@@ -56,15 +56,19 @@ class Poll:
         self._rules = rules
         self._batch = batch
         self._gate = gate
-        self._carried: dict[Want, set[str]] = {}
+        #: By want, the symbols that another want's answer has served, and who gave it.
+        self._carried: defaultdict[Want, dict[str, Source]] = defaultdict(dict)
         self._unknown: defaultdict[Source, set[str]] = defaultdict(set)
 
     def serve(self, chain: SourceChain, instruments: Sequence[Instrument]) -> None:
         """Asks the sources in the chain's order; each is asked for what those before it did not give."""
-        carried = self._carried.get(chain.want, set())
+        carried = self._carried[chain.want]
         needing = [instrument for instrument in instruments if instrument.symbol not in carried]
-        self._probe(chain, needing)
         reason = "recovered"
+        if not needing:
+            self.switches += [switch for name in set(carried.values()) for switch in chain.carried_by(name, reason)]
+            return
+        self._probe(chain, needing)
         newest_us = -1
         for candidate in chain.order():
             since = self._rules.progress.since(chain, candidate, self._batch, needing, self._rules.clock())
@@ -93,25 +97,31 @@ class Poll:
         tally = self._batch.tallies[candidate.name]
         asked = [instrument for instrument in instruments if instrument.symbol in since]
         tally.requested |= dict.fromkeys(instrument.symbol for instrument in asked)
-        for question in self._questions(candidate, want, asked, since):
+        questions = self._questions(candidate, want, asked, since)
+        for number, question in enumerate(questions):
             try:
                 result = candidate.client.fetch(question)
             except EmptyRange:
                 result = FetchResult()
             except SourceError as error:
-                self._fail(candidate, question.instruments, want, error)
-                symbols = [instrument.symbol for instrument in question.instruments]
+                # What the gate refuses now it refuses for the rest too.
+                met = questions[number : number + 1] if error.asked else questions[number:]
+                meeting = [instrument for one in met for instrument in one.instruments]
+                self._fail(candidate, meeting, want, error)
+                symbols = [instrument.symbol for instrument in meeting]
                 if isinstance(error, SymbolUnknown):
                     self._unknown[candidate.name].update(symbols)
                 else:
                     outcome.failed |= dict.fromkeys(symbols, error)
+                if not error.asked:
+                    break
                 continue
             self.answered = True
             outcome.answered += question.instruments
             outcome.saw(result)
             self._take(candidate, result)
         for carried in candidate.capability.carries:
-            self._carried.setdefault(carried, set()).update(one.symbol for one in outcome.answered)
+            self._carried[carried] |= {one.symbol: candidate.name for one in outcome.answered}
         if is_slow(candidate, want):
             for instrument in outcome.answered:
                 self._batch.move(candidate.name, f"asked:{want.name}", instrument.symbol, self._rules.clock())

@@ -14,9 +14,8 @@ from include.stack.control import Stack
 from include.stack.layout import last_log_line
 from include.stack.processes import session_memory, tree_memory
 from include.stack.services import Service
-from include.storage.lease import StreamState, read_stream_state
-
-STREAM = "stream"
+from include.storage.lease import APPLICATION, read_stream_state
+from include.storage.trade_coverage import APPLICATION as TRADES_APPLICATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,11 @@ class Row:
 
 
 def rows(stack: Stack) -> list[Row]:
-    """One row a service, and one for the Spark stream."""
+    """One row a service, and one for each process that Airflow keeps alive."""
     processes = stack.supervisor.processes()
     with ThreadPoolExecutor(len(stack.services)) as pool:
         found = list(pool.map(lambda service: _row(stack, service, processes), stack.services))
-    return [*found, _stream_row(stack)]
+    return [*found, *(_detached_row(stack, detached) for detached in _detached(stack))]
 
 
 def _row(stack: Stack, service: Service, processes: dict[str, dict[str, Any]]) -> Row:
@@ -66,26 +65,40 @@ def _row(stack: Stack, service: Service, processes: dict[str, dict[str, Any]]) -
     )
 
 
-def _stream_row(stack: Stack) -> Row:
-    port = stack.plan.settings.ports.spark_ui
+@dataclass(frozen=True, slots=True)
+class _Detached:
+    """A long-running process that Airflow keeps alive; `application` is its name in the lease table."""
+
+    name: str
+    application: str
+    dag_id: str
+    port: int | None
+
+
+def _detached(stack: Stack) -> list[_Detached]:
+    chosen = stack.plan.settings
+    found = [_Detached("stream", APPLICATION, "market_stream", chosen.ports.spark_ui)]
+    if chosen.crypto_streaming:
+        found.append(_Detached("trades", TRADES_APPLICATION, "ingest_crypto", None))
+    return found
+
+
+def _detached_row(stack: Stack, detached: _Detached) -> Row:
     url = required(stack.plan.settings.database_url, "DATABASE_URL")
     try:
-        state = read_stream_state(url)
+        state = read_stream_state(url, detached.application)
     except psycopg.Error:
-        return Row(STREAM, "unknown", False, None, port, 0, 0, "PostgreSQL does not answer")
-    return _from_lease(state, port)
-
-
-def _from_lease(state: StreamState | None, port: int) -> Row:
+        return Row(detached.name, "unknown", False, None, detached.port, 0, 0, "PostgreSQL does not answer")
     if state is None:
-        return Row(STREAM, "stopped", False, None, port, 0, 0, "not started yet: the DAG market_stream starts it")
+        hint = f"not started yet: the DAG {detached.dag_id} starts it"
+        return Row(detached.name, "stopped", False, None, detached.port, 0, 0, hint)
     alive = state.is_alive
     return Row(
-        service=STREAM,
+        service=detached.name,
         state="running" if alive else "stopped",
         healthy=alive,
         pid=state.pid if alive else None,
-        port=port,
+        port=detached.port,
         uptime_seconds=int(time.time() - state.started_at.timestamp()) if alive and state.started_at else 0,
         memory_bytes=session_memory(state.pid) if alive and state.pid else 0,
         last_error="" if alive else (state.last_error or ""),

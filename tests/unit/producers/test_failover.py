@@ -159,3 +159,17 @@ def test_where_all_fail_the_active_one_stays() -> None:
     with pytest.raises(Transient):
         bench.poll(AAPL)
     assert bench.board.switches == []
+
+
+def test_prices_that_come_with_the_bars_are_given_back_with_them() -> None:
+    served = ToldSource("yahoo", {"bar60": {"AAPL": Transient("reset")}, "quote": {}}, carries=(QUOTES,))
+    spare = ToldSource("alpha_vantage", {"quote": {"AAPL": [a_quote("AAPL", source="alpha_vantage")]}})
+    bench = Bench([served, spare], is_open=False)
+    served.told["quote"] = {"AAPL": Transient("reset")}
+    bench.poll(AAPL)
+    assert bench.board.active("stock", "quote") == "alpha_vantage"
+    served.told = {"bar60": {"AAPL": [a_quote("AAPL", NOW + MINUTE_US)]}, "quote": {}}
+    for _ in range(6):
+        bench.now += MINUTE_US
+        bench.poll(AAPL)
+    assert bench.board.active("stock", "quote") == "yahoo"
