@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, bar, encode, quote
 from include.market.topics import EVENTS
@@ -23,6 +24,7 @@ from include.producers.publisher import KafkaPublisher
 from include.producers.spool import MemorySpool
 from include.settings import PROJECT_ROOT
 from include.stack.control import DRIVER_SCRIPT
+from include.stack.kafka import create_topics
 from include.stack.layout import JARS
 from include.stack.processes import running_python
 from include.storage.cache import CacheManager
@@ -118,6 +120,18 @@ def candles(services: Services, symbol: str, interval: str = "1m") -> list[tuple
         symbol,
         interval,
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_topics(services: Services) -> None:
+    """Without what other tests have published: a driver begins at the oldest record."""
+    admin = AdminClient({"bootstrap.servers": services.kafka_bootstrap_servers})
+    for gone in admin.delete_topics(list(EVENTS.values())).values():
+        gone.result(timeout=30)
+    wait_until(
+        lambda: not set(EVENTS.values()) & set(admin.list_topics(timeout=10).topics), seconds=30, what="topics to go"
+    )
+    create_topics(services.kafka_bootstrap_servers)
 
 
 @pytest.fixture(scope="module")
