@@ -7,9 +7,8 @@ not valid goes to `market.events.dlq.v1` with its reason (`./pipeline dead-lette
 good answers in a row, and the bars of the time between are fetched then. Who serves, breakers, bans and
 quotas: `./pipeline sources`. Switches: `source_switches`.
 
-**Trades**: with `CRYPTO_STREAMING=true`, `keep_trades_streaming` keeps a producer running that takes every trade
-from Binance's websocket, instead of the minutes' bars. It is not a child of the task: it goes on without Airflow,
-and is started again here when it has ended. Its log: `./pipeline logs trades`.
+**Trades**: with `CRYPTO_STREAMING=true` the DAG `market_stream` keeps a producer running that takes every trade from
+Binance's websocket, and the minutes that are made of trades get no bar from here.
 
 **By hand**: Trigger, with a form: only some symbols, only one source, or a dry run that publishes nothing.
 The same from a shell: `./pipeline run-once crypto`.
@@ -27,8 +26,6 @@ The same from a shell: `./pipeline run-once crypto`.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from airflow.sdk import dag, task
 
 from include.operators.ingestion import ingestion_dag, ingestion_task, poll
@@ -40,15 +37,7 @@ def ingest_crypto() -> None:
     def publish_events() -> dict[str, object]:
         return poll("crypto")
 
-    @task(execution_timeout=timedelta(minutes=2), retries=2, retry_delay=timedelta(seconds=5))
-    def keep_trades_streaming() -> dict[str, object]:
-        from include.operators.services import connected_settings
-        from include.operators.trade_stream import ensure_trade_stream
-
-        return ensure_trade_stream(connected_settings())
-
     publish_events()
-    keep_trades_streaming()
 
 
 ingest_crypto()

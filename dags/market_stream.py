@@ -3,6 +3,9 @@ Every minute: looks at the lease of the Spark driver and takes one step. Alive: 
 Not alive: submits `spark_jobs/stream.py` with spark-submit through the connection `spark_default`,
 detached, and waits until that driver owns the lease and its queries run.
 
+`keep_trades_streaming` does the same for the trade stream (`CRYPTO_STREAMING=true`), which takes every trade from
+Binance's websocket; switched off, it is stopped, and what it began is completed. Its log: `./pipeline logs trades`.
+
 The driver is **not** a child of this task: it goes on when a task, the scheduler or all of Airflow stops,
 and a second run never makes a second one, because the lease has one owner and every batch checks it.
 **When it fails**, the log shows the driver's last words; the whole is in `./pipeline logs stream`.
@@ -38,7 +41,15 @@ def market_stream() -> None:
         log_file = chosen.state_dir / "logs" / "stream.log"
         return ensure_running(database_url("postgres_default"), lambda: hook.launch(APPLICATION, log_file))
 
+    @task(execution_timeout=timedelta(minutes=2))
+    def keep_trades_streaming() -> dict[str, object]:
+        from include.operators.services import connected_settings
+        from include.operators.trade_stream import ensure_trade_stream
+
+        return ensure_trade_stream(connected_settings())
+
     ensure_stream()
+    keep_trades_streaming()
 
 
 market_stream()

@@ -74,6 +74,7 @@ def replay(
     from include.producers.letter_replay import Replay
     from include.sources.catalogue import catalogue
     from include.sources.registry import build_source
+    from include.storage.trade_coverage import PostgresTradedMinutes
 
     chosen = LetterFilter(source, symbol, reason)
     with _opened() as (letters, refused), _reading() as progress:
@@ -82,7 +83,9 @@ def replay(
         configuration = settings()
         found = [letters.get(id_) for id_ in ids or ()] or letters.newest(chosen, ALL, progress)
         known: Catalogue = catalogue()
-        again = Replay(lambda name: build_source(name, configuration), known, _now_us())  # type: ignore[arg-type]
+        database = required(configuration.writer_database_url or configuration.database_url, "DATABASE_URL")
+        minutes = PostgresTradedMinutes(database)
+        again = Replay(lambda name: build_source(name, configuration), known, _now_us(), minutes)  # type: ignore[arg-type]
         if dry_run:
             outcomes = again.run(found, None, refused, force=force)
         else:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from rich.console import Console, Group
 from rich.table import Table
 
+from include.logs import log_to_stderr
 from include.market.event import MICROSECONDS
 from include.producers.ingestion import system_clock
 from include.producers.quota import QuotaUse
@@ -22,6 +23,7 @@ _WORDS = {"closed": "well", "half_open": "recovering", "open": "left alone"}
 
 def show(out: Console) -> None:
     """Two tables: the sources, and the latest switches between them."""
+    log_to_stderr()
     chosen = settings()
     now_us = system_clock()
     gate = SharedGate.connected(declarations(chosen), chosen)

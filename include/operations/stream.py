@@ -1,5 +1,5 @@
-"""Keep a long-running application alive: look, and take one step. One mechanism for the Spark driver (DAG
-market_stream) and the trade stream (DAG ingest_crypto), called every minute.
+"""Keep a long-running application alive: look, and take one step. One mechanism for the Spark driver and
+the trade stream; the DAG market_stream calls it for both, every minute.
 """
 
 from __future__ import annotations

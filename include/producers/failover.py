@@ -83,8 +83,11 @@ class SourceChain:
         candidates: Sequence[Candidate],
         gate: Gate,
         board: Switchboard,
+        givers: Sequence[Source] = (),
     ) -> None:
+        """`givers` are all sources that may have given such facts, where only some of them are asked."""
         self.asset_class = asset_class
+        self.sources = list(givers) or [candidate.name for candidate in candidates]
         self.want = want
         self._candidates = list(candidates)
         self._gate = gate
@@ -92,13 +95,6 @@ class SourceChain:
         held = board.active(asset_class, want.name)
         names = [candidate.name for candidate in candidates]
         self._active = names.index(held) if held in names else 0
-
-    def __bool__(self) -> bool:
-        return bool(self._candidates)
-
-    @property
-    def sources(self) -> list[Source]:
-        return [candidate.name for candidate in self._candidates]
 
     @property
     def active(self) -> Candidate:

@@ -83,6 +83,8 @@ def _producer(bootstrap_servers: str) -> Producer:
         # A callback for each message costs more than to send it; an empty queue without an error is the
         # proof for all of them.
         "delivery.report.only.error": True,
+        # Not ten times a second: each failed try is a line in the log.
+        "reconnect.backoff.ms": 1_000,
         "reconnect.backoff.max.ms": 2_000,
         # A topic that is missing is reported at once, not after half a minute of hope.
         "topic.metadata.propagation.max.ms": 3_000,

@@ -11,6 +11,7 @@ from include.errors import MarketDataError
 from include.market.event import SOURCES, MarketEvent, decode, reason_invalid
 from include.market.instrument import Catalogue
 from include.producers.dead_letters import DeadLetter
+from include.producers.progress import NoTrades, TradedMinutes
 from include.producers.publisher import Publisher
 from include.sources.base import Answer, PriceSource, Question, Want
 from include.storage.refused_records import RefusedRecords
@@ -35,10 +36,13 @@ class Outcome:
 class Replay:
     """A double replay doubles nothing: the events keep their ids."""
 
-    def __init__(self, source: SourceByName, instruments: Catalogue, now_us: int) -> None:
+    def __init__(
+        self, source: SourceByName, instruments: Catalogue, now_us: int, minutes: TradedMinutes | None = None
+    ) -> None:
         self._source = source
         self._instruments = instruments
         self._now_us = now_us
+        self._minutes = minutes or NoTrades()
 
     def run(
         self,
@@ -84,6 +88,8 @@ class Replay:
         valid = []
         for event in found:
             reason = reason_invalid(event, self._now_us)
+            if reason is None and self._is_traded(event):
+                reason = "its minute is made of trades"
             if reason is None:
                 valid.append(event)
             else:
@@ -91,6 +97,10 @@ class Replay:
         if not valid:
             raise StillBad(reasons[0] if reasons else "there is no fact in it")
         return valid, len(reasons)
+
+    def _is_traded(self, event: MarketEvent) -> bool:
+        is_minute = event.kind == "bar" and event.interval_seconds == 60
+        return is_minute and self._minutes.first_free(event.symbol, event.event_time) != event.event_time
 
     def _event(self, letter: DeadLetter) -> MarketEvent:
         try:

@@ -10,7 +10,7 @@ from typing import Self
 
 from include.errors import SettingsError
 from include.market.calendar import is_open
-from include.market.event import MICROSECONDS, SOURCES, AssetClass, Source
+from include.market.event import MICROSECONDS, AssetClass, Source
 from include.market.instrument import Instrument
 from include.producers.failover import Candidate, MemorySwitchboard, SourceChain, Switchboard
 from include.producers.ingestion import Ingestion, system_clock
@@ -114,18 +114,22 @@ class MarketProducer:
 
     def _chains(self, configuration: Settings, parts: Parts, only: str | None) -> list[SourceChain]:
         chains = []
+        known: dict[Source, None] = {}
         for want in WANTS[self.asset_class]:
+            offers = chain(self.asset_class, want, configuration)
+            givers = [offered.declaration.name for offered, _ in offers]
+            known |= dict.fromkeys(givers)
             candidates = [
                 Candidate(self._client(offered.declaration.name, configuration, parts.gate), capability)
-                for offered, capability in chain(self.asset_class, want, configuration)
+                for offered, capability in offers
                 if only in (None, offered.declaration.name)
             ]
             if candidates:
                 board = parts.board if only is None else MemorySwitchboard()
-                chains.append(SourceChain(self.asset_class, want, candidates, parts.gate, board))
+                chains.append(SourceChain(self.asset_class, want, candidates, parts.gate, board, givers))
         if not chains:
-            known = ", ".join(SOURCES)
-            raise SettingsError(f"{only} gives nothing for {self.asset_class}s here: name another source of {known}")
+            kind = {"stock": "stocks", "crypto": "crypto"}[self.asset_class]
+            raise SettingsError(f"{only} gives nothing for {kind} here: it takes {', '.join(known)}")
         return chains
 
     def _client(self, name: Source, configuration: Settings, gate: Gate) -> SourceClient:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from include.errors import EmptyRange, SourceError, Stale, SymbolUnknown
+from include.errors import BadPayload, EmptyRange, SourceError, Stale, SymbolUnknown
 from include.market.event import MICROSECONDS, Source
 from include.market.instrument import Instrument
 from include.producers.batch import Batch
 from include.producers.failover import Candidate, SourceChain, Switch
 from include.producers.progress import Progress, is_slow
 from include.sources.base import END_OF_DAY, MINUTE_US, Clock, FetchResult, Question, Want
+from include.sources.client import rejected
 from include.sources.gate import Gate
 
 #: A probe asks for the last few minutes only.
@@ -165,6 +166,9 @@ class Poll:
                     outcome.saw(candidate.client.fetch(question))
                 except SourceError as error:
                     log.info("source.probed", source=candidate.name, error=type(error).__name__, reason=str(error))
+                    if isinstance(error, BadPayload):
+                        refused = FetchResult(rejected=[rejected(error, question, candidate.name)])
+                        self._batch.take(candidate.name, refused, now_us)
                 else:
                     stale = self._judged(candidate, chain.want, outcome)
                     log.info("source.probed", source=candidate.name, stale=stale is not None)

@@ -16,6 +16,10 @@ from include.market.event import MICROSECONDS, MarketEvent
 #: A larger hole is left to bars, but for the minute that was begun.
 LARGEST_HOLE = 20_000
 PAGE_ROWS = 1_000
+#: An answer holds no id further from the one asked for than this (a question and its follow-ups).
+ANSWER_ROWS = 4 * PAGE_ROWS
+#: So many newer trades with older ids, and it is the ids that we hold that are wrong.
+SET_BACK_AFTER = 3
 #: The REST side may learn of a trade this much later than the stream.
 GRACE_US = 5 * MICROSECONDS
 
@@ -49,6 +53,13 @@ class TradeSequence:
         #: Where this coverage ends: trades from there on are another's.
         self._ends_us: int | None = None
         self._safe_us = 0
+        #: Up to here trades themselves have proven the minutes, and not an answer that there are none.
+        self._sure_us = 0
+        #: Up to here trades may have been published: what ends before would be counted twice.
+        self._published_us = 0
+        #: The time of the newest trade that was passed on; older ids with later times contradict ours.
+        self._seen_us = 0
+        self._set_back = 0
         #: Whether whoever publishes bars can know of this coverage.
         self._is_stored = True
         self._unsaved: dict[int, Coverage] = {}
@@ -56,6 +67,9 @@ class TradeSequence:
             self._coverage = held
             self._next = held.last_trade_id + 1
             self._safe_us = held.reserved_through
+            self._sure_us = held.covered_through
+            # The last trade's own time is not kept; it lies before this.
+            self._seen_us = self._published_us = held.reserved_through
             if now_us >= held.reserved_through:
                 self.end()
 
@@ -83,7 +97,10 @@ class TradeSequence:
         """A trade as it came; whether it was new."""
         if self._next is None:
             return event is not None and self._begin(trade_id, event, now_us)
-        if trade_id < self._next or trade_id in self._waiting or len(self._waiting) > self._largest_hole:
+        if trade_id < self._next:
+            self._doubt(event)
+            return False
+        if trade_id in self._waiting or len(self._waiting) > self._largest_hole:
             # Beyond that many it is a hole to be asked for, and no reason to fill the memory.
             return False
         self._waiting[trade_id] = event
@@ -96,12 +113,16 @@ class TradeSequence:
         if self._next is None or asked.from_id > self._next:
             return 0
         if not trades:
-            if asked.from_id == self._next and not self._waiting:
+            if asked.from_id == self._next and not self._waiting and not self._set_back:
                 self._prove(minute_of(asked_at_us - GRACE_US))
             return 0
-        new = {i: event for i, event in trades.items() if i >= self._next and i not in self._waiting}
+        # One wrong digit in an id must not make all that lies before it look proven.
+        near = {i: event for i, event in trades.items() if asked.from_id <= i < asked.from_id + ANSWER_ROWS}
+        new = {i: event for i, event in near.items() if i >= self._next and i not in self._waiting}
         self._waiting |= new
-        self._proven = max(self._proven, *trades)
+        page_end = asked.from_id + asked.count
+        proving = [i for i, event in near.items() if event is not None or i < page_end]
+        self._proven = max([self._proven, *proving])
         return len(new)
 
     def missing(self, now_us: int) -> Missing | None:
@@ -133,12 +154,16 @@ class TradeSequence:
             event = self._waiting[self._next]
             if event is not None:
                 self._prove(minute_of(min(event.event_time, now_us)))
+                if self._coverage is not None:
+                    self._sure_us = self._coverage.covered_through
+                self._set_back = 0
                 if self._coverage is None or event.event_time >= self._safe_us:
                     # That it is proven must be stored before trades are published so far beyond.
                     break
                 if event.event_time >= self._coverage.covered_from:
                     taken.append(event)
-                self._taken_us = max(self._taken_us, event.event_time)
+                    self._published_us = max(self._published_us, minute_of(event.event_time) + MINUTE_US)
+                self._taken_us = self._seen_us = max(self._taken_us, event.event_time)
             del self._waiting[self._next]
             self._note(replace(self._coverage, last_trade_id=self._next))
             self._next += 1
@@ -163,6 +188,7 @@ class TradeSequence:
         self._next = trade_id + 1
         self._proven = trade_id
         self._is_stored = False
+        self._seen_us, self._sure_us, self._published_us, self._set_back = event.event_time, first_us, first_us, 0
         self._note(Coverage(self.symbol, first_us, first_us, trade_id))
         return True
 
@@ -189,6 +215,17 @@ class TradeSequence:
             # and behind its end there are bars already.
             self._finish(self._ends_us)
 
+    def _doubt(self, event: MarketEvent | None) -> None:
+        """A trade with an older id than the last one, and a later time. The ids grow with time at the venue:
+        after a few of these the id that we go on from is wrong. What was claimed since on the strength of it
+        is given back to bars, and coverage begins anew."""
+        if event is None or event.event_time <= self._seen_us:
+            return
+        self._set_back += 1
+        if self._set_back < SET_BACK_AFTER or self._coverage is None:
+            return
+        self._finish(max(self._coverage.covered_from, self._sure_us, self._published_us))
+
     def _end_if_too_far(self, first: int) -> None:
         event = self._waiting[first]
         if self._coverage is None or self._next is None or event is None or first - self._next <= self._largest_hole:
@@ -204,7 +241,8 @@ class TradeSequence:
             self._note(replace(self._coverage, covered_through=ends_us, last_trade_id=None))
         self._coverage = self._next = self._ends_us = None
         self._waiting.clear()
-        self._proven, self._taken_us = -1, 0
+        self._proven, self._set_back = -1, 0
+        self._taken_us = self._seen_us = self._sure_us = self._published_us = 0
 
     def _note(self, coverage: Coverage) -> None:
         self._coverage = coverage

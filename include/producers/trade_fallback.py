@@ -40,6 +40,10 @@ class QuoteFallback:
             return result
         raise failure
 
+    @property
+    def is_serving(self) -> bool:
+        return self._serving != self._source
+
     def restored(self, now_us: int) -> None:
         self._switch(self._source, "recovered")
 

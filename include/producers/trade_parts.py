@@ -35,6 +35,11 @@ class Fallback(Protocol):
         """Prices from the next source that has them. Raises SourceError where none has."""
         ...
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether prices come from another source now, by the record."""
+        ...
+
     def restored(self, now_us: int) -> None:
         """Trades come again."""
         ...

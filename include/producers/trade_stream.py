@@ -52,7 +52,10 @@ class TradeStream:
         #: When REST was asked for all, when another source was asked, when REST may be asked for a symbol.
         self._polled = self._replaced = now - 3_600
         self._again = dict.fromkeys(self._sequences, now)
-        self._is_replaced = False
+        #: When (monotonic) a trade of the symbol came, or REST was asked because none did.
+        self._heard_of = dict.fromkeys(self._sequences, now)
+        self._is_replaced = parts.fallback.is_serving
+        self._replaced = now if self._is_replaced else self._replaced
         self._wake = asyncio.Event()
         self._full = asyncio.Event()
 
@@ -112,6 +115,7 @@ class TradeStream:
         self._intake.refuse(frame.rejected)
         for event in frame.events:
             sequence = self._sequences[event.symbol]
+            self._heard_of[event.symbol] = self._heard
             for number, judged in self._intake.numbered([event], ()).items():
                 self._offered += sequence.offer(number, judged, self._parts.clock())
             if sequence.is_behind:
@@ -137,10 +141,15 @@ class TradeStream:
     async def _ask_all(self, poll: bool) -> None:
         missed = 0
         for symbol, sequence in self._sequences.items():
-            missing = sequence.missing(self._parts.clock()) or (sequence.latest() if poll else None)
+            mute = self._parts.monotonic() - self._heard_of[symbol] > self._rules.silence_seconds
+            if mute:
+                # Also beside symbols that are not: a stream can fail alone.
+                self._heard_of[symbol] = self._parts.monotonic()
+            missing = sequence.missing(self._parts.clock()) or (sequence.latest() if poll or mute else None)
             if missing is not None and self._parts.monotonic() >= self._again[symbol]:
-                missed += await self._ask(sequence, missing)
-        if poll and missed:
+                fresh = await self._ask(sequence, missing)
+                missed += fresh if poll or mute else 0
+        if missed:
             # Silent because nothing was traded is one thing; these trades it should have brought.
             self.socket.replace(f"silent, and {missed} trades behind")
 

@@ -91,7 +91,6 @@ def _parts(chosen: Settings, lease: Lease, instruments: list[Instrument]) -> Ite
         if source.declaration.name != SOURCE
     ]
     fallback = QuoteFallback(SOURCE, candidates, instruments, SourceSwitches(_writer_url(chosen)))
-    fallback.restored(system_clock())
     servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
     spool = Spool(chosen.state_dir / "spool" / "trades.sqlite", chosen.spool_max_megabytes)
     parts = StreamParts(

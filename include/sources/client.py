@@ -9,7 +9,7 @@ from tenacity import Retrying
 
 from include.errors import BadPayload, SourceError, SymbolUnknown
 from include.market.event import Source
-from include.sources.base import Answer, Clock, Declaration, FetchResult, PriceSource, Question
+from include.sources.base import Answer, Clock, Declaration, FetchResult, PriceSource, Question, Rejected
 from include.sources.gate import Gate
 
 #: Follow-up questions of one call: enough for almost three days of minutes; older ones come with later polls.
@@ -72,6 +72,8 @@ class SourceClient:
             except SourceError as error:
                 # What has come is good; the rest is asked for again with the next poll.
                 result.dropped[f"the rest did not come: {type(error).__name__}"] += 1
+                if isinstance(error, BadPayload):
+                    result.rejected.append(rejected(error, question, self.name))
                 break
         return result
 
@@ -128,3 +130,10 @@ class SourceClient:
             for secret in (*question.secret_params.values(), *question.secret_headers.values()):
                 error.payload = error.payload.replace(secret.encode(), b"***")
             raise
+
+
+def rejected(error: BadPayload, question: Question, source: Source) -> Rejected:
+    """What came instead of an answer, for the dead letters."""
+    symbols = [instrument.symbol for instrument in question.instruments]
+    symbol = symbols[0] if len(symbols) == 1 else ""
+    return Rejected(error.payload, str(error), source, symbol, question.want.name)

@@ -25,7 +25,8 @@ def show(stack: Stack, name: str | None, *, follow: bool, out: Console) -> None:
         files = [stack.plan.layout.log(name)]
         if not files[0].exists():
             known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
-            raise StackError(f"there is no log of {name}; there are {known}")
+            hint = "; it is written once CRYPTO_STREAMING=true has started it" if name == "trades" else ""
+            raise StackError(f"there is no log of {name}{hint}; there are {known}")
     positions = {}
     for file in files:
         for line in _tail(file, LINES if name else LINES_EACH):

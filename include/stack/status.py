@@ -79,7 +79,7 @@ def _detached(stack: Stack) -> list[_Detached]:
     chosen = stack.plan.settings
     found = [_Detached("stream", APPLICATION, "market_stream", chosen.ports.spark_ui)]
     if chosen.crypto_streaming:
-        found.append(_Detached("trades", TRADES_APPLICATION, "ingest_crypto", None))
+        found.append(_Detached("trades", TRADES_APPLICATION, "market_stream", None))
     return found
 
 

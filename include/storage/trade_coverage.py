@@ -23,7 +23,10 @@ _FENCED = "SELECT 1 FROM stream_fence WHERE application = %s AND epoch = %s FOR 
 _SAVE = f"""
 INSERT INTO trade_coverage AS held (source, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (source, symbol, covered_from) DO UPDATE SET updated_at = now(),
-    covered_through = greatest(held.covered_through, excluded.covered_through), last_trade_id = excluded.last_trade_id
+    -- Its end may lie before what was claimed: that was then claimed on a wrong trade id.
+    covered_through = CASE WHEN excluded.last_trade_id IS NULL THEN excluded.covered_through
+        ELSE greatest(held.covered_through, excluded.covered_through) END,
+    last_trade_id = excluded.last_trade_id
 """
 
 

@@ -294,3 +294,47 @@ def test_covered_minutes_are_exactly_the_venues(
     last = max(world.rows.values(), key=lambda row: row.covered_from)
     assert last.covered_through >= minute_of(world.now) - 2 * MINUTE_US
     assert last.is_open
+
+
+def test_one_wrong_id_does_not_make_the_trades_before_it_look_taken() -> None:
+    sequence = begun()
+    now = START_US + MINUTE_US + 3 * MICROSECONDS
+    sequence.answered(Missing(1, 1000), {1: made(1, now), 2: made(2, now), 10**12: None}, now)
+    assert flush(sequence, now) == [1, 2]
+    sequence.offer(3, made(3, now + 1), now)
+    assert flush(sequence, now) == [3]
+
+
+def test_where_the_ids_were_wrong_from_the_first_the_minutes_are_given_back_and_it_begins_anew() -> None:
+    sequence = Flushed(SYMBOL, None, START_US)
+    sequence.stored = {}
+    sequence.offer(10**9, made(10**9, START_US), START_US)
+    flush(sequence, START_US)
+    over = START_US + 4 * MINUTE_US
+    asked = sequence.missing(over + GRACE_US)
+    assert asked is not None
+    sequence.answered(asked, {}, over + GRACE_US)
+    flush(sequence, over)
+    assert sequence.stored[START_US + MINUTE_US].covered_through > START_US + MINUTE_US, "a quiet venue, as it seemed"
+    for trade_id in (100, 101, 102):
+        sequence.offer(trade_id, made(trade_id, over + trade_id), over + trade_id)
+    flush(sequence, over + 200)
+    given_back = sequence.stored[START_US + MINUTE_US]
+    assert (given_back.covered_through, given_back.last_trade_id) == (START_US + MINUTE_US, None)
+    for trade_id, seconds in ((103, 10), (104, 70)):
+        late = over + seconds * MICROSECONDS
+        sequence.offer(trade_id, made(trade_id, late), late)
+        taken = flush(sequence, late)
+    assert taken == [104]
+
+
+def test_an_old_trade_that_comes_again_is_no_reason_for_doubt() -> None:
+    sequence = begun()
+    now = START_US + MINUTE_US + 3 * MICROSECONDS
+    for trade_id in (1, 2, 3):
+        sequence.offer(trade_id, made(trade_id, now + trade_id), now)
+    assert flush(sequence, now + 10) == [1, 2, 3]
+    for _ in range(5):
+        sequence.offer(2, made(2, now + 2), now)
+    sequence.offer(4, made(4, now + 4), now)
+    assert flush(sequence, now + 10) == [4]

@@ -138,8 +138,9 @@ class Bench:
         rules = Rules(
             Progress(240 * MINUTE_US, self.minutes), 180 * MICROSECONDS, lambda _: self.is_open, lambda: self.now
         )
-        chains = [SourceChain("stock", want, self._candidates(want), self.gate, self.board) for want in self.wants]
-        ingestion = Ingestion([c for c in chains if c], rules, self.gate, self.publisher, self.watermarks)
+        offers = {want: self._candidates(want) for want in self.wants}
+        chains = [SourceChain("stock", want, some, self.gate, self.board) for want, some in offers.items() if some]
+        ingestion = Ingestion(chains, rules, self.gate, self.publisher, self.watermarks)
         return ingestion.run(instruments)
 
     def _candidates(self, want: Want) -> list[Candidate]:

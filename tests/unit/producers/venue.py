@@ -151,6 +151,7 @@ class Prices:
 
     polls: int = 0
     restorations: int = 0
+    is_serving: bool = False
 
     def poll(self, now_us: int, reason: str) -> FetchResult:
         self.polls += 1
