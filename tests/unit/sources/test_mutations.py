@@ -34,6 +34,7 @@ from include.sources.base import (
     Want,
 )
 from include.sources.binance import BinanceSource
+from include.sources.binance_trades import read_frame, trades_question
 from include.sources.catalogue import catalogue
 from include.sources.coingecko import CoinGeckoSource
 from include.sources.yahoo import YahooSource
@@ -81,6 +82,12 @@ COINS = (
     b'{"bitcoin":{"usd":67187.3358936566,"usd_24h_vol":31000000000.5,"last_updated_at":1711356300},'
     b'"ethereum":{"usd":3400,"last_updated_at":1711356293}}'
 )
+#: As `aggTrades` answers; what was recorded are single trades, which no question of ours asks for.
+TRADED = (
+    b'[{"a":26129,"p":"8702.16000000","q":"0.00443500","f":27781,"l":27781,"T":1588743709153,"m":true,"M":true},'
+    b'{"a":26130,"p":"8702.20000000","q":"1.50000000","f":27782,"l":27784,"T":1588743709160,"m":false,"M":true}]'
+)
+BITCOIN = catalogue().get("BTC-USD")
 SUBJECTS = (
     subject(YahooSource(), MINUTE_BARS, ["AAPL"], 1_727_986_000, "yahoo/chart_AAPL_1m_*", "yahoo/error_*"),
     subject(YahooSource(), QUOTES, ["AAPL"], 1_727_986_000, "yahoo/chart_AAPL_1m_*"),
@@ -92,6 +99,7 @@ SUBJECTS = (
     subject(
         ALPHA_VANTAGE, QUOTES, ["MSFT"], 1_538_827_200, "alpha_vantage/global_quote_MSFT*", "alpha_vantage/error_*"
     ),
+    Subject(BinanceSource(), trades_question(BITCOIN, 26_129, 1_000), 1_588_743_710_000_000, (TRADED,)),
     subject(CoinGeckoSource(), QUOTES, ["BTC-USD", "ETH-USD"], 1_711_356_340, COINS, "coingecko/error_*"),
 )
 
@@ -238,3 +246,22 @@ def test_any_answer_at_all_is_read_or_a_source_error(
         return
     assert status == 200
     assert result.events == []
+
+
+def test_a_spoilt_frame_gives_trades_of_its_own_or_is_refused() -> None:
+    chance = random.Random(SEED)
+    frame = (
+        b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1588743709154,"s":"BTCUSDT","a":26129,'
+        b'"p":"8702.16000000","q":"0.00443500","f":27781,"l":27781,"T":1588743709153,"m":true,"M":true}}'
+    )
+    by_pair = {"BTCUSDT": BITCOIN}
+    seen: Counter[str] = Counter()
+    for _ in range(MUTATIONS):
+        spoilt = mutated(frame, chance)
+        found = read_frame(spoilt, by_pair, 1_588_743_710_000_000)
+        for event in found.events:
+            assert str(event.close).rstrip("0").rstrip(".").encode() in spoilt
+            seen["trade"] += 1
+        seen["refused"] += len(found.rejected)
+    assert seen["trade"] > MUTATIONS // 20
+    assert seen["refused"] > MUTATIONS // 4
