@@ -49,7 +49,7 @@ def list_letters(
     if found:
         out.print(table)
     else:
-        err.print("pipeline: there is no such dead letter")
+        out.print("there is no such dead letter")
 
 
 @app.command()
