@@ -142,7 +142,7 @@ EXPECTED: dict[Source, Rows] = {
         "401-10012": (NOT_ASKED, "PlanForbidden"),
         "403-1020": (NOT_ASKED, "Banned"),
         # Asked one by one then, and none of them is known.
-        "not-found": (NOT_ASKED, FEWER),
+        "not-found": (NOT_ASKED, "SymbolUnknown"),
         # Not JSON at all.
         "nan": (NOT_ASKED, "BadPayload"),
         "infinity": (NOT_ASKED, "BadPayload"),
