@@ -15,6 +15,13 @@ LONGEST_SECONDS = max(INTERVAL_SECONDS.values())
 
 KEY = ("symbol", "interval", "window_start")
 FIGURES = ("open", "high", "low", "close", "volume", "vwap", "event_count", "source")
+#: A summary of some events of a window, from which candles come: see spark_jobs/transforms/candles.py.
+PARTIAL_KEY = (*KEY, "is_quote")
+PARTIAL_FIGURES = (
+    "first_time", "first_offset", "first_partition", "first_id", "open",
+    "last_time", "last_offset", "last_partition", "last_id", "close", "source",
+    "high", "low", "volume", "volumes", "weighted", "weights", "event_count",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

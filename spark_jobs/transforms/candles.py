@@ -1,70 +1,126 @@
-"""Candles from events: the one definition of contract §8, for stream and batch. Pure."""
+"""Candles from events: the one definition of contract §8, for stream and batch. Pure.
+
+A *partial* sums up some events of one window. Partials of one window merge exactly, in any order and any
+split, so a batch of the stream adds its events to what is known without reading the window's events again:
+
+    candles_of(events) = candles_from(merged(partials_of(counted(events))))
+"""
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from include.market.candle import FIGURES, INTERVAL_SECONDS, Interval
+from include.market.candle import (
+    FIGURES,
+    INTERVAL_SECONDS,
+    KEY,
+    LONGEST_SECONDS,
+    PARTIAL_FIGURES,
+    PARTIAL_KEY,
+    Interval,
+)
 from include.market.event import MICROSECONDS
 
-#: What `candles_of` reads of each event; times are timestamps, the rest as in `market_events`.
+#: What is read of each event; times are timestamps, the rest as in `market_events`.
 EVENT_COLUMNS = (
     "event_id", "symbol", "source", "kind", "event_time", "interval_seconds",
     "open", "high", "low", "close", "volume", "kafka_partition", "kafka_offset", "revision",
 )  # fmt: skip
-_UNIT = Decimal(10**8)  # stored figures have 8 decimals: times this they are whole
-_VWAP_STEP = 10_000  # from 8 decimals to the 12 of vwap
-_WIDE = "decimal(30,0)"
+_SHORTEST_US = min(INTERVAL_SECONDS.values()) * MICROSECONDS
+#: The place of rows that did not come by Kafka: after all that did.
+_NO_OFFSET = 2**63 - 1
+_ORDER = ("time", "offset", "partition", "id")
+
+# SQL and not a chain of calls: Spark analyses each call by itself, which for a batch's few hundred rows took
+# several times as long as the work. Figures in units of 1e-8 have no decimals: their products lose nothing.
+_PLACES = ", ".join(f"{end}.{name} AS {end}_{name}" for end in ("first", "last") for name in _ORDER)
+_FLAT = f"""
+SELECT {", ".join(PARTIAL_KEY)}, {_PLACES}, first.open, last.close, last.source, high, low,
+       CAST(volume AS decimal(38,8)) AS volume, volumes,
+       CAST(weighted AS decimal(38,0)) AS weighted, IF(weighted IS NULL, 0, weights) AS weights, event_count
+FROM sums
+"""
+#: The intervals whose windows are long enough for a bar of so many seconds.
+_FITTING = " ".join(
+    f"WHEN interval_seconds <= {seconds} THEN array{tuple(n for n, d in INTERVAL_SECONDS.items() if d >= seconds)}"
+    for seconds in sorted(INTERVAL_SECONDS.values())
+).replace(",)", ")")
+_LENGTH_US = " ".join(f"WHEN '{name}' THEN {seconds * MICROSECONDS}" for name, seconds in INTERVAL_SECONDS.items())
+# A product or sum too long to hold is null, which a later sum leaves out unseen: so both are counted.
+_PARTIALS = f"""
+WITH placed AS (
+    SELECT *, unix_micros(event_time) AS micros, kind = 'quote' AS is_quote, CASE {_FITTING} END AS intervals,
+           struct(event_time AS time, coalesce(kafka_offset, {_NO_OFFSET}L) AS offset,
+                  coalesce(kafka_partition, 0) AS partition, event_id AS id, open, close, source) AS place,
+           try_multiply(CAST(high * 100000000BD AS decimal(18,0)) + CAST(low * 100000000BD AS decimal(18,0))
+                        + CAST(close * 100000000BD AS decimal(18,0)),
+                        CAST(volume * 100000000BD AS decimal(28,0))) AS weight
+    FROM {{rows}} WHERE interval_seconds <= {LONGEST_SECONDS}
+), short AS (
+    SELECT symbol, micros - pmod(micros, {_SHORTEST_US}L) AS start, is_quote, intervals,
+           min(place) AS first, max(place) AS last, max(high) AS high, min(low) AS low,
+           try_sum(volume) AS volume, count(volume) AS volumes, try_sum(weight) AS weighted, count(weight) AS weights,
+           count(*) AS event_count
+    FROM placed GROUP BY ALL
+), exploded AS (SELECT *, explode(intervals) AS interval FROM short
+), sums AS (
+    SELECT *, timestamp_micros(start - pmod(start, CASE interval {_LENGTH_US} END)) AS window_start FROM exploded
+)
+{_FLAT}
+"""
+_MERGED = f"""
+WITH sums AS (
+    SELECT {", ".join(PARTIAL_KEY)},
+           min(struct({", ".join(f"first_{name} AS {name}" for name in _ORDER)}, open)) AS first,
+           max(struct({", ".join(f"last_{name} AS {name}" for name in _ORDER)}, close, source)) AS last,
+           max(high) AS high, min(low) AS low, try_sum(volume) AS volume, sum(volumes) AS volumes,
+           try_sum(weighted) AS weighted, sum(weights) AS weights, sum(event_count) AS event_count
+    FROM {{rows}} GROUP BY {", ".join(PARTIAL_KEY)}
+)
+{_FLAT}
+"""
+# vwap is Σ(high+low+close)·volume / 3Σvolume by long division to 12 decimals: Spark's own keeps too few here.
+_CANDLES = f"""
+WITH windows AS (
+    SELECT {", ".join(KEY)}, min(struct(is_quote, {", ".join(PARTIAL_FIGURES)})) AS side,
+           collect_list(struct(is_quote, {", ".join(PARTIAL_FIGURES)})) AS partials
+    FROM {{rows}} GROUP BY {", ".join(KEY)}
+), chosen AS (
+    SELECT {", ".join(KEY)}, partials, side.open, side.high, side.low, side.close, side.source,
+           CAST(side.event_count AS int) AS event_count, try_cast(side.volume AS decimal(28,8)) AS volume,
+           IF(side.weights = side.volumes, side.weighted, NULL) AS numerator
+    FROM windows
+), divided AS (
+    SELECT *, IF(volume > 0, CAST(CAST(volume * 100000000BD AS decimal(28,0)) * 3BD AS decimal(30,0)), NULL) AS divisor,
+           CAST(numerator div divisor AS decimal(19,0)) AS whole,
+           CAST(numerator - whole * divisor AS decimal(30,0)) AS rest,
+           CAST((20000 * rest + divisor) div (2 * divisor) AS decimal(5,0)) AS tail
+    FROM chosen
+)
+SELECT {", ".join(name for name in (*KEY, *FIGURES) if name != "vwap")}, partials,
+       CAST(CAST(whole * 10000 + tail AS decimal(24,0)) * 0.000000000001BD AS decimal(28,12)) AS vwap
+FROM divided
+"""
 
 
-def candles_of(events: DataFrame, interval: Interval) -> DataFrame:
-    """One row a symbol and window that has a usable event, with the columns of `candles`.
+def candles_of(events: DataFrame, interval: Interval | None = None) -> DataFrame:
+    """One row a symbol, interval and window that has a usable event, with the columns of `candles`.
 
     `events` must hold all events of each window that it touches (`EVENT_COLUMNS`, any order, repeats and
     several revisions allowed). Gives `symbol, interval, window_start, open, high, low, close` (decimal(18,8)),
-    `volume` (decimal(28,8)), `vwap` (decimal(28,12)), `event_count` (int), `source`.
+    `volume` (decimal(28,8)), `vwap` (decimal(28,12)), `event_count` (int), `source`; of all intervals, or of one.
 
     vwap is exact until the end and rounded once, half up, to 12 decimals. Volume is null if its sum has
     more than 20 digits before the point, vwap also if Σ(price·volume) has more than 21.
     """
-    seconds = INTERVAL_SECONDS[interval]
-    usable = _once(events).where((F.col("kind") != "bar") | (F.col("interval_seconds") <= seconds))
-    placed = _with_window(usable, seconds)
-    window = Window.partitionBy("symbol", "window_start")
-    quotes_only = F.min((F.col("kind") == "quote").cast("int")).over(window) == 1
-    chosen = placed.withColumn("quotes_only", quotes_only).where(F.col("quotes_only") | (F.col("kind") != "quote"))
-    weight = F.try_multiply(_tripled_typical(), _whole("volume", 28))
-    sums = chosen.groupBy("symbol", "window_start").agg(
-        F.min_by("open", _order()).alias("open"),
-        F.max("high").alias("high"),
-        F.min("low").alias("low"),
-        F.max_by("close", _order()).alias("close"),
-        F.sum("volume").try_cast("decimal(28,8)").alias("volume"),
-        F.count("*").cast("int").alias("event_count"),
-        F.max_by("source", _order()).alias("source"),
-        F.try_sum(weight).alias("weighted"),
-        # A product too long to hold is null, which a sum leaves out unseen: so both are counted.
-        F.count(weight).alias("weights"),
-        F.count("volume").alias("volumes"),
-    )
-    return _with_vwap(sums).select("symbol", F.lit(interval).alias("interval"), "window_start", *FIGURES)
+    partials = partials_of(counted(events))
+    if interval is not None:
+        partials = partials.where(F.col("interval") == interval)
+    return candles_from(merged(partials)).select(*KEY, *FIGURES)
 
 
-def _order() -> Column:
-    """Time first, then Kafka's order; rows that did not come by Kafka after those that did."""
-    return F.struct(
-        F.col("event_time"),
-        F.col("kafka_offset").isNull(),
-        F.coalesce(F.col("kafka_offset"), F.lit(0)),
-        F.coalesce(F.col("kafka_partition"), F.lit(0)),
-        F.col("event_id"),
-    )
-
-
-def _once(events: DataFrame) -> DataFrame:
+def counted(events: DataFrame) -> DataFrame:
     """Each event_id with its newest revision; of bars of one symbol, start and length the first."""
     arrival = [
         F.col("kafka_offset").asc_nulls_last(),
@@ -80,34 +136,27 @@ def _once(events: DataFrame) -> DataFrame:
     return first.where("rank = 1").drop("rank", "fact")
 
 
-def _with_window(events: DataFrame, seconds: int) -> DataFrame:
-    length = seconds * MICROSECONDS
-    micros = F.unix_micros("event_time")
-    return events.withColumn("window_start", F.timestamp_micros(micros - F.pmod(micros, F.lit(length))))
+def partials_of(events: DataFrame) -> DataFrame:
+    """Summaries of events that count once each (see `counted`), `PARTIAL_KEY` and `PARTIAL_FIGURES`.
+
+    Several rows may have one key: `merged` makes them one. Quotes are kept apart from bars and trades. The
+    events are gone through once, by the shortest window; a bar is in the windows that are long enough for it.
+    """
+    return _computed(_PARTIALS, events)
 
 
-def _whole(name: str, digits: int) -> Column:
-    """The figure in units of 1e-8, as a decimal without decimals: such products lose nothing."""
-    return (F.col(name) * F.lit(_UNIT)).cast(f"decimal({digits},0)")
+def merged(partials: DataFrame) -> DataFrame:
+    """One partial a key. Exact, associative and commutative: extremes by order, and sums of whole decimals."""
+    return _computed(_MERGED, partials)
 
 
-def _tripled_typical() -> Column:
-    return _whole("high", 18) + _whole("low", 18) + _whole("close", 18)
+def candles_from(partials: DataFrame) -> DataFrame:
+    """The candles of complete, merged partials: the columns of `candles_of`, and `partials`, what they came from.
+
+    Quotes make a candle only where nothing else does.
+    """
+    return _computed(_CANDLES, partials)
 
 
-def _with_vwap(sums: DataFrame) -> DataFrame:
-    """Σ(high+low+close)·volume / 3Σvolume by long division: Spark's own keeps too few decimals here."""
-    complete = F.col("weights") == F.col("volumes")
-    parts = sums.select(
-        "*",
-        F.when(complete, F.col("weighted")).alias("numerator"),
-        F.when(F.col("volume") > 0, _whole("volume", 28) * F.lit(3)).cast(_WIDE).alias("divisor"),
-    )
-    parts = parts.withColumn("whole", F.expr("numerator div divisor").cast("decimal(19,0)"))
-    rest = (F.col("numerator") - F.col("whole") * F.col("divisor")).cast(_WIDE)
-    parts = parts.withColumn("rest", rest)
-    parts = parts.withColumn(
-        "tail", F.expr(f"(2 * {_VWAP_STEP} * rest + divisor) div (2 * divisor)").cast("decimal(5,0)")
-    )
-    steps = (F.col("whole") * F.lit(_VWAP_STEP) + F.col("tail")).cast("decimal(24,0)")
-    return parts.withColumn("vwap", (steps * F.lit(Decimal("1E-12"))).cast("decimal(28,12)"))
+def _computed(statement: str, rows: DataFrame) -> DataFrame:
+    return rows.sparkSession.sql(statement, rows=rows)

@@ -47,6 +47,30 @@ _NOT_A_STRING = r'"(' + "|".join((*TEXTS, *FIGURES)) + r')"\s*:\s*[^"n\s]'
 _OPTIONS = {"allowNonNumericNumbers": "false", "allowSingleQuotes": "false"}
 
 
+def _our_encoding() -> str:
+    """The text that our producers write, byte for byte: no rule on shape or digits can be broken by what matches.
+
+    One pass instead of some twenty: of 50 us a record, 35 went into the rules that only odd records need.
+    """
+    whole, name = VOLUME.precision - MAX_DECIMALS, r"[!-~&&[^\"\\]]"
+    price, volume = (rf"[0-9]{{1,{digits}}}(?:\.[0-9]{{1,{MAX_DECIMALS}}})?" for digits in (10, whole))
+    fields = {
+        "event_id": rf'"{name}{{1,256}}"',
+        "symbol": rf'"{name}{{1,64}}"',
+        "asset_class": r'"%s"',
+        "source": f'"(?:{"|".join(get_args(Source))})"',
+        "kind": f'"(?:{"|".join(get_args(Kind))})"',
+        "event_time": "[0-9]{1,18}",
+        "interval_seconds": "[0-9]{1,9}",
+        **dict.fromkeys(PRICES, f'"{price}"'),
+        "volume": f'(?:null|"{volume}")',
+        "currency": rf'"{name}{{1,16}}"',
+        "ingested_at": "[0-9]{1,18}",
+        "schema_version": str(SCHEMA_VERSION),
+    }
+    return r"^\{" + ",".join(f'"{name}":{pattern}' for name, pattern in fields.items()) + r"\}\z"
+
+
 def parse(records: DataFrame, asset_class: AssetClass) -> DataFrame:
     """One row a record: the columns of contract §3, its Kafka coordinates, and `reason`.
 
@@ -55,9 +79,11 @@ def parse(records: DataFrame, asset_class: AssetClass) -> DataFrame:
     reason, in words, have the raw `payload` as hexadecimal text and no event_time, so that a wrong time
     never reaches a watermark; symbol and source stay where they can be read. Nothing raises on any bytes.
     """
-    decoded = _typed(_decoded(records)).withColumn("reason", _reason(asset_class))
+    decoded = _typed(_decoded(records, asset_class)).withColumn("reason", _reason(asset_class))
     valid = F.col("reason").isNull()
-    readable = {name: F.when(F.col(name).rlike(r"^[!-~]{1,64}\z"), F.col(name)) for name in ("symbol", "source")}
+    readable = {
+        name: F.when(valid | F.col(name).rlike(r"^[!-~]{1,64}\z"), F.col(name)) for name in ("symbol", "source")
+    }
     times = {name: F.timestamp_micros(F.when(valid, F.col(name))) for name in ("event_time", "ingested_at")}
     columns = {
         **{name: F.when(valid, F.col(name)) for name in COLUMNS},
@@ -73,7 +99,7 @@ def parse(records: DataFrame, asset_class: AssetClass) -> DataFrame:
     )
 
 
-def _decoded(records: DataFrame) -> DataFrame:
+def _decoded(records: DataFrame, asset_class: AssetClass) -> DataFrame:
     # Inside brackets, so that text behind the object (a second one, say) is an error and not ignored.
     text = F.concat(F.lit("["), F.col("value").cast("string"), F.lit("]"))
     events = records.select(
@@ -82,8 +108,7 @@ def _decoded(records: DataFrame) -> DataFrame:
         F.col("partition").alias("kafka_partition"),
         F.col("offset").alias("kafka_offset"),
         F.unix_micros("timestamp").alias("kafka_time"),
-        F.coalesce(F.is_valid_utf8(F.col("value").cast("string")), F.lit(False)).alias("is_utf8"),
-        F.col("value").cast("string").rlike(_NOT_A_STRING).alias("has_untexted"),
+        F.coalesce(F.col("value").cast("string").rlike(_our_encoding() % asset_class), F.lit(False)).alias("is_ours"),
         F.from_json(text, _SCHEMA, _OPTIONS).alias("events"),
     )
     return events.withColumn("event", F.when(F.size("events") == 1, F.get("events", F.lit(0))))
@@ -98,8 +123,7 @@ def _typed(decoded: DataFrame) -> DataFrame:
         "value",
         *COORDINATES,
         "kafka_time",
-        "is_utf8",
-        "has_untexted",
+        "is_ours",
         F.col("event").isNotNull().alias("is_object"),
         *(F.col(f"event.{name}").alias(name) for name in (*TEXTS, *NUMBERS)),
         *(F.col(f"event.{name}").alias(f"{name}_text") for name in FIGURES),
@@ -109,21 +133,26 @@ def _typed(decoded: DataFrame) -> DataFrame:
 
 def _is_exact(name: str) -> Column:
     text = F.col(f"{name}_text")
-    return text.rlike(_DECIMAL) & ~text.rlike(_TOO_FINE)
+    return F.col("is_ours") | (text.rlike(_DECIMAL) & ~text.rlike(_TOO_FINE))
 
 
 def _reason(asset_class: AssetClass) -> Column:
     """The first of the rules that the row breaks; null if none."""
-    rules = [*_shape_rules(asset_class), *_figure_rules(), *_time_rules()]
+    shape = _first_broken([*_shape_rules(asset_class), *_text_rules()])
+    return F.coalesce(F.when(~F.col("is_ours"), shape), _first_broken([*_figure_rules(), *_time_rules()]))
+
+
+def _first_broken(rules: list[tuple[Column, Column]]) -> Column:
     return F.coalesce(*(F.when(broken, reason) for broken, reason in rules))
 
 
 def _shape_rules(asset_class: AssetClass) -> list[tuple[Column, Column]]:
     version = F.col("schema_version")
+    text = F.col("value").cast("string")
     rules = [
-        (~F.col("is_utf8"), F.lit("not UTF-8 text")),
+        (~F.coalesce(F.is_valid_utf8(text), F.lit(False)), F.lit("not UTF-8 text")),
         (~F.col("is_object"), F.lit("not one JSON object")),
-        (F.col("has_untexted"), F.lit("a name, price or volume is not a JSON string")),
+        (text.rlike(_NOT_A_STRING), F.lit("a name, price or volume is not a JSON string")),
         (version != SCHEMA_VERSION, F.format_string("schema_version %d is not known here", version)),
         *((F.col(name).isNull(), F.lit(f"{name} is missing or not a string")) for name in TEXTS),
         *((F.col(name).isNull(), F.lit(f"{name} is missing or not a whole number")) for name in NUMBERS),
@@ -135,7 +164,7 @@ def _shape_rules(asset_class: AssetClass) -> list[tuple[Column, Column]]:
     return rules
 
 
-def _figure_rules() -> list[tuple[Column, Column]]:
+def _text_rules() -> list[tuple[Column, Column]]:
     def texts(name: str) -> list[tuple[Column, Column]]:
         text = F.col(f"{name}_text")
         return [
@@ -145,9 +174,12 @@ def _figure_rules() -> list[tuple[Column, Column]]:
             (text.isNotNull() & F.col(name).isNull(), F.lit(f"{name} has too many digits")),
         ]
 
+    return [rule for name in FIGURES for rule in texts(name)]
+
+
+def _figure_rules() -> list[tuple[Column, Column]]:
     opening, high, low, close = (F.col(name) for name in PRICES)
     return [
-        *(rule for name in FIGURES for rule in texts(name)),
         (F.least(opening, high, low, close) <= 0, F.lit("a price is not above zero")),
         (
             (low > F.least(opening, close)) | (high < F.greatest(opening, close)),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from pyspark.sql import SparkSession
 def spark() -> Iterator[SparkSession]:
     """One local session, as bare as it can be: the transforms must not lean on its settings."""
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else workers run the first python3 on the path
     session = (
         SparkSession.builder.master("local[2]")
         .appName("transforms")

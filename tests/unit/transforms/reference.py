@@ -1,11 +1,15 @@
-"""Contract §8 a second time, in plain Python over exact fractions: what the transform is held against."""
+"""Contract §8 a second time, for the tests: candles over exact fractions, the rest with pandas."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 SECONDS = {"1m": 60, "5m": 300}
 Row = dict[str, Any]
@@ -66,3 +70,57 @@ def as_decimal(figure: Fraction, places: int) -> Decimal:
         .scaleb(-places)
         .quantize(Decimal(1).scaleb(-places), rounding=ROUND_FLOOR)
     )
+
+
+def indicators(candles: pd.DataFrame) -> pd.DataFrame:
+    """Indicators with pandas, of candles by key: symbol, interval, window_start, close, volume (floats), source."""
+    return pd.concat(_indicators(group) for _, group in candles.groupby(["symbol", "interval"], sort=False))
+
+
+def _indicators(candles: pd.DataFrame) -> pd.DataFrame:
+    close, starts = candles["close"], candles["window_start"]
+    near = starts.diff() <= 5 * pd.Timedelta(seconds=SECONDS[candles["interval"].iloc[0]])
+    returns = np.log(close / close.shift()).where(near & (candles["source"] == candles["source"].shift()))
+    middle = close.rolling(20).apply(_mean, raw=True)
+    sigma = close.rolling(20).apply(lambda window: _deviation(window, 0), raw=True)
+    spread = returns.dropna().rolling(20).apply(lambda window: _deviation(window, 1), raw=True)
+    return candles[["symbol", "interval", "window_start"]].assign(
+        log_return=returns,
+        sma_20=middle,
+        ema_12=close.ewm(span=12, adjust=False).mean(),
+        ema_26=close.ewm(span=26, adjust=False).mean(),
+        bollinger_upper=middle + 2 * sigma,
+        bollinger_middle=middle,
+        bollinger_lower=middle - 2 * sigma,
+        volatility_20=spread.reindex(candles.index).ffill(),
+    )
+
+
+def anomalies(candles: pd.DataFrame) -> pd.DataFrame:
+    """Anomalies with pandas, of candles by key with log_return and volume; in no special order."""
+    found = []
+    for _, group in candles.groupby(["symbol", "interval"], sort=False):
+        for metric, values in (("price", group["log_return"]), ("volume", np.log1p(group["volume"]))):
+            values = values.dropna()
+            before = values.shift().rolling(60, min_periods=30)
+            mean = before.apply(lambda window: _mean(window[~np.isnan(window)]), raw=True)
+            stddev = before.apply(lambda window: _deviation(window[~np.isnan(window)], 1), raw=True)
+            z_score = (values - mean) / stddev.where(stddev > 0)
+            rows = group.loc[values.index, ["symbol", "interval", "window_start"]].assign(
+                metric=metric, value=values, mean=mean, stddev=stddev, z_score=z_score
+            )
+            found.append(rows[z_score.abs() > 3])
+    rows = pd.concat(found)
+    rows["severity"] = pd.cut(rows["z_score"].abs(), [3, 4, 6, np.inf], labels=["warning", "high", "critical"])
+    return rows
+
+
+def _mean(window: Any) -> float:
+    return math.fsum(window) / len(window)
+
+
+def _deviation(window: Any, ddof: int) -> float:
+    if window.min() == window.max():
+        return 0.0
+    mean = _mean(window)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in window) / (len(window) - ddof))
