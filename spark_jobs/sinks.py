@@ -1,25 +1,33 @@
-"""What happens to a micro-batch: one transaction in PostgreSQL, then the latest prices to Redis."""
+"""What happens to a micro-batch: one transaction in PostgreSQL, then the world outside hears of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 import structlog
 from pyspark.sql import DataFrame, SparkSession
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from include.market.candle import FIGURES, INTERVALS, KEY
 from include.market.event import AssetClass
 from include.storage.cache import CacheManager, LatestPrice
 from include.storage.stream_store import EVENT_COLUMNS, Batch, CheckpointSetBack, Offsets, StreamStore
-from spark_jobs.transforms.candles import candles_of
+from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
+from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
 _REFUSED_COLUMNS = ["topic", "kafka_partition", "kafka_offset", "symbol", "source", "reason", "payload"]
 _STORED_COLUMNS = [*EVENT_COLUMNS.split(", "), "topic"]
+#: So long an absence of PostgreSQL is waited for; a longer one ends the driver, and the supervisor starts another.
+OUTAGE_SECONDS = 120.0
+#: After the watermark's delay, so long without a record makes a market silent.
+SILENCE_GRACE_SECONDS = 60.0
+#: A late event changes the indicators of every later candle; of so many at most in its own transaction.
+LATER_CANDLES = 2_000
 
 log = structlog.get_logger("stream")
 
@@ -29,8 +37,8 @@ class EventSink:
     """The foreachBatch function of one query. Safe to call twice for one batch: the ledger knows.
 
     Lateness is judged by the watermark before the batch, finality by the one after it, so that the
-    same records end in the same rows wherever the batches were cut. Both follow event time alone: while
-    a market is silent its last windows stay open.
+    same records end in the same rows wherever the batches were cut. Both follow event time; only a market
+    that is wholly silent is closed by the clock (`finalise_silent`).
     """
 
     query_name: str
@@ -40,47 +48,89 @@ class EventSink:
     watermark_delay: timedelta
     store: StreamStore
     cache: CacheManager
+    #: Called with the batch's offsets once they are committed.
+    on_commit: Callable[[Offsets], None] = field(default=lambda offsets: None)
+    outage_seconds: float = OUTAGE_SECONDS
+    later_candles: int = LATER_CANDLES
 
     def write(self, parsed: DataFrame, batch_id: int) -> None:
-        """Raises LeaseLost when another driver has taken over; any other failure rolls back whole."""
+        """Raises LeaseLost when another driver has taken over; any other failure rolls back whole.
+
+        While PostgreSQL is away the batch is tried again. A COMMIT whose answer was lost is found in the
+        ledger then. A unique key that another writer took between our look and our copy is seen the next time.
+        """
         rows = parsed.toArrow()
+        attempts = Retrying(
+            retry=retry_if_exception_type((psycopg.OperationalError, psycopg.errors.UniqueViolation)),
+            stop=stop_after_delay(self.outage_seconds),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=self._say_retry,
+            reraise=True,
+        )
+        prices = attempts(self._commit, parsed.sparkSession, rows, batch_id)
+        self._show(prices)
+        self.on_commit(offset_ranges(rows))
+
+    def finalise_silent(self) -> int:
+        """Close the last windows of a market from which nothing comes any more; how many were open.
+
+        The rows get the same figures as ever: only `is_final` comes by the clock instead of by the next event.
+        """
+        with self.store.between_batches(self.query_name) as batch:
+            silent = batch.seconds_silent()
+            if silent is None or silent < self.watermark_delay.total_seconds() + SILENCE_GRACE_SECONDS:
+                return 0
+            return batch.figures.finalise(datetime.now(UTC) - self.watermark_delay, self.asset_class)
+
+    def refill_cache(self) -> None:
+        """Bring Redis up to date from PostgreSQL: it may have been emptied while no driver ran."""
+        self._show(self.store.all_latest_prices(self.asset_class))
+
+    def _commit(self, spark: SparkSession, rows: pa.Table, batch_id: int) -> list[LatestPrice]:
         with self.store.batch(self.query_name, self.checkpoint_id, batch_id) as batch:
             if batch.held_offsets is None:
-                self._store(parsed.sparkSession, rows, batch, batch_id)
+                new = self._store(spark, rows, batch, batch_id)
             else:
-                self._recall(rows, batch, batch_id)
-            prices = batch.latest_prices()
-        self._show(prices)
+                new = self._recall(rows, batch, batch_id)
+            return batch.latest_prices(new)
 
-    def _store(self, spark: SparkSession, rows: pa.Table, batch: Batch, batch_id: int) -> None:
+    def _store(self, spark: SparkSession, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
         valid = _valid(rows)
         refused = rows.filter(pc.is_valid(rows["reason"])).select(_REFUSED_COLUMNS)
         newest_before = batch.newest_event_time()
         newest = _newest(newest_before, pc.max(valid["event_time"]).as_py())
         new = batch.add_events(valid)
         dead = batch.add_dead_letters(refused)
-        late = batch.add_late(self._watermark(newest_before))
-        if new:
-            candles = recomputed(spark, batch.touched_events())
-            batch.upsert_candles(candles, self._watermark(newest), self.asset_class)
+        late = batch.add_late(new, self._watermark(newest_before))
+        if new.num_rows:
+            self._compute(spark, batch, new, self._watermark(newest))
         facts = {
             "offsets": offset_ranges(rows),
             "rows_in": rows.num_rows,
-            "rows_new": new,
+            "rows_new": new.num_rows,
             "rows_dead_lettered": dead,
             "rows_late": late,
             "max_event_time": newest,
         }
         batch.close_ledger(self.checkpoint_id, batch_id, self.epoch, facts)
+        return new
 
-    def _recall(self, rows: pa.Table, batch: Batch, batch_id: int) -> None:
+    def _compute(self, spark: SparkSession, batch: Batch, new: pa.Table, watermark: datetime | None) -> None:
+        candles, partials = candles_with_partials(spark, *batch.figures.basis(new))
+        batch.figures.upsert_candles(candles, watermark, self.asset_class)
+        batch.figures.keep_partials(partials, watermark, self.asset_class)
+        context, firsts = batch.figures.context(LOOKBACK, SEEDED, at_most=self.later_candles)
+        if firsts.num_rows:
+            batch.figures.replace_indicators(*indicators_and_anomalies(context, firsts))
+
+    def _recall(self, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
         """The batch is stored; only Redis may have missed it."""
         if batch.held_offsets != offset_ranges(rows):
             raise CheckpointSetBack(
                 f"the checkpoint of {self.query_name} was set back: its batch {batch_id} held other records before. "
-                "Delete its folder; the topic is then read from its start, and repeats are ignored"
+                "Start with --rebuild: the topic is then read from its start, and repeats are ignored"
             )
-        batch.recall_events(_valid(rows))
+        return batch.recall_events(_valid(rows))
 
     def _show(self, prices: list[LatestPrice]) -> None:
         # Redis is a cache: without it the stream goes on, and the pages read prices from PostgreSQL.
@@ -89,17 +139,12 @@ class EventSink:
         except redis.RedisError as failure:
             log.warning("prices did not reach Redis", query=self.query_name, reason=str(failure))
 
+    def _say_retry(self, attempt: RetryCallState) -> None:
+        failure = attempt.outcome.exception() if attempt.outcome else None
+        log.warning("batch failed, trying again", query=self.query_name, reason=str(failure).strip())
+
     def _watermark(self, newest: datetime | None) -> datetime | None:
         return None if newest is None else newest - self.watermark_delay
-
-
-def recomputed(spark: SparkSession, events: pa.Table) -> pa.Table:
-    """Candles of all intervals from all events of their windows; stream and batch both call this."""
-    frame = spark.createDataFrame(events)
-    first, *others = (candles_of(frame, interval) for interval in INTERVALS)
-    for other in others:
-        first = first.unionByName(other)
-    return cast(pa.Table, first.select(*KEY, *FIGURES).toArrow())
 
 
 def offset_ranges(rows: pa.Table) -> Offsets:

@@ -1,210 +1,207 @@
 """The streaming application: events of both asset classes to the warehouse. Run by spark-submit.
 
-Exit codes: 0 stopped orderly, 1 a query failed (the reason is in the lease), 3 another driver owns the
-stream.
+    spark-submit spark_jobs/stream.py [--rebuild]
+
+With --rebuild the checkpoints are set aside and the topics read again from their start; what is stored is
+recognised, so the rows end the same. Exit codes: 0 stopped orderly, 1 failed (the reason is in the lease),
+3 another driver owns the stream.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import json
 import os
-import re
 import signal
 import socket
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import structlog
+from confluent_kafka import KafkaException
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from include.errors import LeaseLost, MarketDataError
+from include.errors import LeaseLost, MarketDataError, PublishError
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
+from include.market.topics import EVENTS
 from include.settings import Settings, required, settings
 from include.storage.cache import CacheManager
 from include.storage.lease import Lease
 from include.storage.stream_store import StreamStore
+from spark_jobs.broker import AnomalyTopic, LagMirror, topic_id
+from spark_jobs.checkpoints import open_checkpoint
 from spark_jobs.readers import read_events
 from spark_jobs.session import SparkSettings, open_session, spark_settings
-from spark_jobs.sinks import EventSink
+from spark_jobs.sinks import OUTAGE_SECONDS, EventSink
 from spark_jobs.transforms.parse import parse
+from spark_jobs.watch import ProgressWatch, progress_of, raise_if_ended, reason_of
 
 HEARTBEAT_SECONDS = 2.0
-#: Spark reports every 10 s even without data; a query that is silent for so long is stuck, or its thread is dead.
-STUCK_SECONDS = 240.0
 EXIT_FAILED, EXIT_NOT_OWNER = 1, 3
+#: What py4j raises when the JVM is gone: its own error, or the socket's.
+_JVM_GONE = (Py4JError, ConnectionError, EOFError)
 
 log = structlog.get_logger("stream")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rebuild", action="store_true", help="read the topics again from their start")
+    rebuild: bool = parser.parse_args(arguments).rebuild
     chosen = settings()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    lease = Lease(_writer_url(chosen))
+    lease = Lease(writer_url(chosen))
     try:
         lease.acquire(f"{socket.gethostname()}:{os.getpid()}", os.getpid())
     except LeaseLost as refusal:
         log.warning("not starting", reason=str(refusal))
         return EXIT_NOT_OWNER
+    heart = Heart(lease, writer_url(chosen))
     try:
-        run(chosen, lease, stop)
+        run(chosen, heart, stop, rebuild=rebuild)
     except LeaseLost as loss:
         log.warning("stopped: the lease is lost", reason=str(loss))
         return EXIT_NOT_OWNER
-    except (StreamingQueryException, MarketDataError, psycopg.Error) as failure:
-        reason = reason_of(failure)
-        log.exception("a query failed", reason=reason)
+    except (StreamingQueryException, MarketDataError, psycopg.Error, KafkaException, *_JVM_GONE) as failure:
+        reason = "the JVM is gone" if isinstance(failure, _JVM_GONE) else reason_of(failure)
+        log.exception("the stream failed", reason=reason)
         with contextlib.suppress(psycopg.Error):  # PostgreSQL itself may be what failed
-            lease.release(last_error=reason)
+            heart.lease.release(last_error=reason)
         return EXIT_FAILED
-    lease.release()
+    heart.lease.release()
     log.info("stopped orderly")
     return 0
 
 
-def run(chosen: Settings, lease: Lease, stop: threading.Event) -> None:
+def run(chosen: Settings, heart: Heart, stop: threading.Event, *, rebuild: bool = False) -> None:
     """Start the queries and watch them until told to stop. Raises what a query raised, or LeaseLost."""
     spark_chosen = spark_settings()
     spark = open_session("market_stream", spark_chosen)
     try:
-        queries = [start_query(spark, chosen, spark_chosen, lease.epoch, name) for name in ASSET_CLASSES]
+        sinks = [make_sink(chosen, heart.lease.epoch, name, rebuild=rebuild) for name in ASSET_CLASSES]
+        queries = [start_query(spark, chosen, spark_chosen, sink) for sink in sinks]
+        chores = Chores(chosen, heart.lease.epoch, sinks)
         watch = ProgressWatch(time.monotonic)
         while not stop.wait(HEARTBEAT_SECONDS):
             for query in queries:
-                _raise_if_ended(query)
+                raise_if_ended(query)
                 progress = query.lastProgress
                 watch.look(query.name, None if progress is None else progress.timestamp)
-            if not lease.heartbeat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": _ui(spark)}):
-                raise LeaseLost(f"epoch {lease.epoch} is over")
+            heart.beat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": spark.sparkContext.uiWebUrl})
+            chores.do()
         for query in queries:
             query.stop()
     finally:
-        spark.stop()
+        with contextlib.suppress(*_JVM_GONE):
+            spark.stop()
 
 
-def start_query(
-    spark: SparkSession, chosen: Settings, spark_chosen: SparkSettings, epoch: int, asset_class: AssetClass
-) -> StreamingQuery:
-    """One query a class: each has its own watermark, and the trouble of one does not stop the other's state."""
+def make_sink(chosen: Settings, epoch: int, asset_class: AssetClass, *, rebuild: bool) -> EventSink:
+    """The sink of one asset class, on a checkpoint that may be continued. Raises CheckpointRefused."""
     name = f"events_{asset_class}"
-    checkpoint = chosen.state_dir / "checkpoints" / "v1" / name
-    store = StreamStore(_writer_url(chosen), epoch)
-    if store.has_batches(name) and not checkpoint.exists():
-        log.warning("the checkpoint is gone: reading the topic again from its start, repeats are ignored", query=name)
+    servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+    store = StreamStore(writer_url(chosen), epoch)
+    folder = chosen.state_dir / "checkpoints" / "v1" / name
     sink = EventSink(
         query_name=name,
         asset_class=asset_class,
-        checkpoint_id=checkpoint_id(checkpoint),
+        checkpoint_id=open_checkpoint(folder, name, topic_id(servers, EVENTS[asset_class]), store, rebuild=rebuild),
         epoch=epoch,
         watermark_delay=timedelta(seconds=chosen.watermark_seconds),
         store=store,
         cache=CacheManager(required(chosen.redis_url, "REDIS_URL")),
+        on_commit=LagMirror(servers, name),
     )
+    sink.refill_cache()
+    return sink
+
+
+def start_query(spark: SparkSession, chosen: Settings, spark_chosen: SparkSettings, sink: EventSink) -> StreamingQuery:
+    """One query a class: each has its own watermark, and the trouble of one does not stop the other's state."""
     servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
-    records = read_events(spark, servers, asset_class, spark_chosen.max_offsets_per_trigger)
+    records = read_events(spark, servers, sink.asset_class, spark_chosen.max_offsets_per_trigger)
     # Refused records have no event time, so a date in the far future cannot move the watermark.
-    parsed = parse(records, asset_class).withWatermark("event_time", f"{chosen.watermark_seconds} seconds")
+    parsed = parse(records, sink.asset_class).withWatermark("event_time", f"{chosen.watermark_seconds} seconds")
     return (
-        parsed.writeStream.queryName(name)
-        .option("checkpointLocation", str(checkpoint))
+        parsed.writeStream.queryName(sink.query_name)
+        .option("checkpointLocation", str(chosen.state_dir / "checkpoints" / "v1" / sink.query_name))
         .trigger(processingTime=spark_chosen.trigger)
         .foreachBatch(sink.write)
         .start()
     )
 
 
-class ProgressWatch:
-    """Health is progress: notices a query that says it is active and does nothing."""
+class Heart:
+    """The lease's heartbeat, which outlives a short absence of PostgreSQL as the batches do."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last: dict[str, tuple[str | None, float]] = {}
+    def __init__(self, lease: Lease, database_url: str) -> None:
+        self.lease = lease
+        self._url = database_url
+        self._last_beat = time.monotonic()
 
-    def look(self, query_name: str, reported_at: str | None) -> None:
-        """Raises MarketDataError when the report has not changed for STUCK_SECONDS."""
-        held = self._last.get(query_name)
-        if held is None or held[0] != reported_at:
-            self._last[query_name] = (reported_at, self._clock())
-        elif self._clock() - held[1] > STUCK_SECONDS:
-            raise MarketDataError(f"{query_name} has made no progress for {STUCK_SECONDS:.0f} s")
+    def beat(self, details: dict[str, Any]) -> None:
+        """Raises LeaseLost, or psycopg.Error when PostgreSQL stays away for longer than a batch waits."""
+        try:
+            if not self.lease.heartbeat(details):
+                raise LeaseLost(f"epoch {self.lease.epoch} is over")
+        except psycopg.OperationalError as failure:
+            if time.monotonic() - self._last_beat > OUTAGE_SECONDS:
+                raise
+            log.warning("no heartbeat: PostgreSQL is away", reason=str(failure).strip())
+            self._reconnect()
+        else:
+            self._last_beat = time.monotonic()
 
-
-def reason_of(failure: Exception) -> str:
-    """The one line that says why: Spark wraps a sink's error in the traces of two languages."""
-    lines = [line for line in str(failure).splitlines() if line and not line[0].isspace()]
-    causes = [line for line in lines if re.match(r"^(psycopg|redis|include|spark_jobs|py\w+)\.[\w.]+: ", line)]
-    return (causes or lines or [type(failure).__name__])[0][:500]
-
-
-def checkpoint_id(checkpoint: Path) -> str:
-    """The identity of a checkpoint folder: batch numbers mean something only together with it.
-
-    Without Spark's own files the numbers start at 0 again, which must not pass for batches done before.
-    """
-    file = checkpoint / "pipeline_id"
-    if not (file.exists() and any((checkpoint / "offsets").glob("[0-9]*"))):
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        file.write_text(str(uuid.uuid4()))
-    return file.read_text()
+    def _reconnect(self) -> None:
+        with contextlib.suppress(psycopg.OperationalError):  # still away: the next beat tries again
+            connected = Lease(self._url)
+            connected.epoch = self.lease.epoch
+            self.lease.close()
+            self.lease = connected
 
 
-def progress_of(query: StreamingQuery) -> dict[str, Any]:
-    """The figures that people ask for: batch, rate, watermark, lag in events."""
-    progress = query.lastProgress
-    if progress is None:
-        return {"batch_id": None, "rows_per_second": 0.0, "watermark": None, "lag": None}
-    sources = progress.sources
-    lag = sum(_behind(source.endOffset, source.latestOffset) for source in sources)
-    return {
-        "batch_id": progress.batchId,
-        "rows_per_second": round(progress.processedRowsPerSecond or 0.0, 1),
-        "watermark": progress.eventTime.get("watermark"),
-        "lag": lag,
-    }
+class Chores:
+    """What the driver does between batches, on a connection of its own: silent markets, anomalies to Kafka."""
+
+    def __init__(self, chosen: Settings, epoch: int, sinks: Sequence[EventSink]) -> None:
+        self._store = StreamStore(writer_url(chosen), epoch)
+        self._sinks = [_beside(sink, self._store) for sink in sinks]
+        self._topic = AnomalyTopic(required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"))
+
+    def do(self) -> None:
+        """Each is tried again at the next heartbeat; neither may stop the stream."""
+        try:
+            for sink in self._sinks:
+                sink.finalise_silent()
+            while self._store.send_anomalies(self._topic):
+                pass
+        except (psycopg.Error, PublishError, KafkaException) as failure:
+            log.warning("left for the next heartbeat", reason=str(failure).strip())
 
 
-def _behind(end: str | None, latest: str | None) -> int:
-    # A batch that is run again after a crash has not asked Kafka for its newest offsets: JSON's null.
-    ends, newest = json.loads(end or "null"), json.loads(latest or "null")
-    if ends is None or newest is None:
-        return 0
-    return sum(
-        max(0, offset - ends.get(topic, {}).get(partition, 0))
-        for topic, partitions in newest.items()
-        for partition, offset in partitions.items()
-    )
-
-
-def _raise_if_ended(query: StreamingQuery) -> None:
-    if query.isActive:
-        return
-    failure = query.exception()
-    text = str(failure)
-    if "LeaseLost" in text:
-        raise LeaseLost("a batch found that another driver has taken the lease")
-    raise failure or MarketDataError(f"{query.name} ended by itself")
-
-
-def _ui(spark: SparkSession) -> str | None:
-    return spark.sparkContext.uiWebUrl
-
-
-def _writer_url(chosen: Settings) -> str:
+def writer_url(chosen: Settings) -> str:
     return required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
 
 
+def _beside(sink: EventSink, store: StreamStore) -> EventSink:
+    return replace(sink, store=store)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    # Not sys.exit: py4j's threads and exit handlers would wait for a JVM that may be gone.
+    os._exit(code)

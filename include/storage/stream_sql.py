@@ -1,19 +1,14 @@
-"""The statements of `stream_store`: what one micro-batch does in PostgreSQL."""
+"""The statements of `stream_store`: events, ledger and latest prices of one micro-batch."""
 
 from __future__ import annotations
-
-from include.market.candle import FIGURES, KEY, LONGEST_SECONDS
 
 EVENT_COLUMNS = (
     "event_id, symbol, asset_class, source, kind, event_time, interval_seconds, open, high, low, close, "
     "volume, currency, ingested_at, kafka_partition, kafka_offset"
 )
-CANDLE_COLUMNS = ", ".join((*KEY, *FIGURES))
-_NEW_COLUMNS = "event_id, symbol, source, currency, close, event_time, interval_seconds, kafka_partition, kafka_offset"
-_TOUCHED_COLUMNS = (
-    "event_id, symbol, source, kind, event_time, interval_seconds, open, high, low, close, volume, "
-    "kafka_partition, kafka_offset, revision"
-)
+LATE_COLUMNS = "event_id, symbol, event_time, kafka_topic, kafka_partition, kafka_offset"
+PRICE_COLUMNS = "symbol, close, source, currency, event_time, interval_seconds"
+_REFUSED_COLUMNS = "topic, kafka_partition, kafka_offset, symbol, source, reason"
 
 # A driver that froze inside a batch must not hold the fence against its successor. Compiling a statement
 # costs more than running it once a second, and times go out as text.
@@ -26,22 +21,33 @@ SET timezone = 'UTC';
 """
 # Made once a connection: a table made and dropped each second would bloat the system catalogue.
 STAGING = f"""
-CREATE TEMP TABLE staged_events ON COMMIT DELETE ROWS AS
-SELECT {EVENT_COLUMNS}, NULL::text AS topic FROM market_events WITH NO DATA;
-CREATE TEMP TABLE new_events ON COMMIT DELETE ROWS AS SELECT {_NEW_COLUMNS} FROM market_events WITH NO DATA;
-CREATE TEMP TABLE staged_candles ON COMMIT DELETE ROWS AS SELECT {CANDLE_COLUMNS} FROM candles WITH NO DATA;
+CREATE TEMP TABLE staged_events ON COMMIT DELETE ROWS AS SELECT {EVENT_COLUMNS} FROM market_events WITH NO DATA;
+CREATE TEMP TABLE new_events (kafka_partition int, kafka_offset bigint) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE staged_late ON COMMIT DELETE ROWS AS SELECT {LATE_COLUMNS} FROM late_events WITH NO DATA;
+CREATE TEMP TABLE staged_prices ON COMMIT DELETE ROWS AS SELECT {PRICE_COLUMNS} FROM market_events WITH NO DATA;
 CREATE TEMP TABLE staged_refused (topic text, kafka_partition int, kafka_offset bigint, symbol text,
     source text, reason text, payload text) ON COMMIT DELETE ROWS;
 """
 FENCE = "SELECT 1 FROM stream_fence WHERE application = %s AND epoch = %s FOR SHARE"
+#: Batches of both queries go on together; a recomputation, which asks for more, waits for them and they for it.
+SHARE_CANDLES = "LOCK TABLE candles IN ROW EXCLUSIVE MODE"
+#: Writers of candles wait until this transaction has ended; readers do not.
+LOCK_CANDLES = "LOCK TABLE candles IN SHARE ROW EXCLUSIVE MODE"
 HELD_BATCH = "SELECT offsets FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s AND batch_id = %s"
-PARTITIONS = """
-SELECT market.ensure_event_partitions(array_agg(DISTINCT (event_time AT TIME ZONE 'UTC')::date))
-FROM staged_events HAVING count(*) > 0
+PARTITIONS = "SELECT market.ensure_event_partitions(%s::date[])"
+# One probe of the key's index for each id and day (OFFSET 0: as a join the planner might read whole days).
+# An id may come again with another time, up to a day around the batch.
+ANY_HELD = """
+SELECT EXISTS (
+    SELECT FROM unnest(string_to_array(%(ids)s, E'\\n')) AS came (event_id)
+    CROSS JOIN LATERAL (
+        SELECT FROM market_events held WHERE held.event_id = came.event_id
+          AND held.event_time >= %(first)s - interval '1 day' AND held.event_time <= %(last)s + interval '1 day'
+        OFFSET 0) held
+) AS held
 """
 # The key has the event time in it (PostgreSQL wants the partition's column there), so an id that comes
-# again with another time is looked for by hand, up to a day around the batch. OFFSET 0 keeps that one
-# index probe a row: as a join the planner might read whole days.
+# again with another time is looked for by hand.
 INSERT_NEW = f"""
 WITH first_delivery AS (
     SELECT DISTINCT ON (event_id) {EVENT_COLUMNS} FROM staged_events
@@ -54,74 +60,27 @@ WITH first_delivery AS (
           AND held.event_time >= (SELECT min(event_time) - interval '1 day' FROM staged_events)
           AND held.event_time <= (SELECT max(event_time) + interval '1 day' FROM staged_events)
         OFFSET 0)
-    ON CONFLICT DO NOTHING RETURNING {_NEW_COLUMNS}
+    ON CONFLICT DO NOTHING RETURNING kafka_partition, kafka_offset
 )
 INSERT INTO new_events SELECT * FROM inserted
 """
 #: What a batch that was committed before had added then.
-RECALL_NEW = f"""
-INSERT INTO new_events SELECT {", ".join(f"held.{name}" for name in _NEW_COLUMNS.split(", "))}
+RECALL_NEW = """
+INSERT INTO new_events SELECT held.kafka_partition, held.kafka_offset
 FROM staged_events came JOIN market_events held USING (event_id, event_time, kafka_partition, kafka_offset)
 WHERE held.revision = 0
 """
-LATE = """
-INSERT INTO late_events (event_id, symbol, event_time, kafka_topic, kafka_partition, kafka_offset, reason, watermark)
-SELECT new.event_id, new.symbol, new.event_time, came.topic, kafka_partition, kafka_offset,
-       'older than the watermark', %(watermark)s
-FROM new_events new JOIN staged_events came USING (kafka_partition, kafka_offset)
-WHERE new.event_time < %(watermark)s
-ON CONFLICT DO NOTHING
+NEW_EVENTS = "COPY (SELECT kafka_partition, kafka_offset FROM new_events) TO STDOUT (FORMAT csv, HEADER)"
+LATE = f"""
+INSERT INTO late_events ({LATE_COLUMNS}, reason, watermark)
+SELECT {LATE_COLUMNS}, 'older than the watermark', %(watermark)s FROM staged_late ON CONFLICT DO NOTHING
 """
-DEAD_LETTERS = """
-INSERT INTO dead_letters (topic, kafka_partition, kafka_offset, symbol, source, reason, payload)
-SELECT topic, kafka_partition, kafka_offset, symbol, source, reason, decode(payload, 'hex')
-FROM staged_refused ON CONFLICT DO NOTHING
+DEAD_LETTERS = f"""
+INSERT INTO dead_letters ({_REFUSED_COLUMNS}, payload)
+SELECT {_REFUSED_COLUMNS}, decode(payload, 'hex') FROM staged_refused ON CONFLICT DO NOTHING
 """
 NEWEST_EVENT_TIME = "SELECT max(max_event_time) AS newest FROM stream_batches WHERE query_name = %s"
-# OFFSET 0 again: window by window by the index on (symbol, event_time), however far apart they lie.
-TOUCHED = f"""
-COPY (
-    SELECT found.* FROM (
-        SELECT DISTINCT symbol, date_bin('{LONGEST_SECONDS} seconds', event_time, 'epoch') AS start FROM new_events
-    ) touched CROSS JOIN LATERAL (
-        SELECT {_TOUCHED_COLUMNS} FROM market_events
-        WHERE symbol = touched.symbol AND event_time >= touched.start
-          AND event_time < touched.start + interval '{LONGEST_SECONDS} seconds'
-        OFFSET 0
-    ) found
-) TO STDOUT (FORMAT csv, HEADER)
-"""
-EVENTS_BETWEEN = f"""
-COPY (
-    SELECT {_TOUCHED_COLUMNS} FROM market_events
-    WHERE asset_class = {{asset_class}} AND event_time >= {{start}} AND event_time < {{end}}
-) TO STDOUT (FORMAT csv, HEADER)
-"""
-#: Writers of candles wait until this transaction has ended; readers do not.
-LOCK_CANDLES = "LOCK TABLE candles IN SHARE ROW EXCLUSIVE MODE"
-WINDOW_END = "window_start + CASE interval WHEN '1m' THEN interval '1 minute' ELSE interval '5 minutes' END"
-UPSERT_CANDLES = f"""
-INSERT INTO candles AS held ({CANDLE_COLUMNS}, asset_class, is_final, updated_at)
-SELECT {CANDLE_COLUMNS}, %(asset_class)s, coalesce({WINDOW_END} <= %(watermark)s::timestamptz, false), now()
-FROM staged_candles
-ON CONFLICT (symbol, interval, window_start) DO UPDATE SET
-    {", ".join(f"{name} = excluded.{name}" for name in FIGURES)},
-    is_final = excluded.is_final OR held.is_final, updated_at = now()
-WHERE ({", ".join(f"held.{name}" for name in FIGURES)}, held.is_final)
-   IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in FIGURES)}, excluded.is_final OR held.is_final)
-"""
-FINALISE = f"""
-UPDATE candles SET is_final = true, updated_at = now()
-WHERE NOT is_final AND asset_class = %(asset_class)s AND {WINDOW_END} <= %(watermark)s::timestamptz
-"""
-LATEST = """
-WITH newest AS (
-    SELECT DISTINCT ON (symbol) symbol, close, source, currency, event_time, interval_seconds FROM new_events
-    ORDER BY symbol, event_time + make_interval(secs => interval_seconds) DESC, kafka_offset DESC
-), timed AS (
-    SELECT *, (extract(epoch FROM event_time) * 1000000)::bigint AS micros,
-           date_trunc('day', event_time, 'UTC') AS day FROM newest
-)
+_PRICE = """
 SELECT symbol, timed.close AS price, source, currency, micros AS event_time,
        micros + interval_seconds * 1000000::bigint AS as_of,
        round((timed.close / reference.price - 1) * 100, 4) AS change_pct
@@ -134,10 +93,46 @@ FROM timed CROSS JOIN LATERAL (
     ) AS price
 ) reference
 """
+_TIMED = "SELECT *, (extract(epoch FROM event_time) * 1000000)::bigint AS micros, date_trunc('day', event_time, 'UTC')"
+LATEST = f"WITH timed AS ({_TIMED} AS day FROM staged_prices) {_PRICE}"
+#: The newest event of each symbol that has a candle, walked by the index: symbol by symbol, not row by row.
+ALL_LATEST = f"""
+WITH RECURSIVE symbols AS (
+    (SELECT symbol FROM candles ORDER BY symbol LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.symbol FROM candles c WHERE c.symbol > s.symbol ORDER BY c.symbol LIMIT 1)
+    FROM symbols s WHERE s.symbol IS NOT NULL
+), newest AS (
+    SELECT found.* FROM symbols CROSS JOIN LATERAL (
+        SELECT {PRICE_COLUMNS} FROM current_events
+        WHERE symbol = symbols.symbol AND asset_class = %(asset_class)s
+          AND event_time >= (SELECT max(c.window_start) - interval '1 hour' FROM candles c
+                             WHERE c.symbol = symbols.symbol AND c.interval = '1m')
+        ORDER BY event_time + make_interval(secs => interval_seconds) DESC, kafka_offset DESC NULLS LAST LIMIT 1
+    ) found
+), timed AS ({_TIMED} AS day FROM newest)
+{_PRICE}
+"""
 LEDGER = """
 INSERT INTO stream_batches (query_name, checkpoint_id, batch_id, epoch, offsets, rows_in, rows_new,
     rows_dead_lettered, rows_late, max_event_time)
 VALUES (%(query_name)s, %(checkpoint_id)s, %(batch_id)s, %(epoch)s, %(offsets)s, %(rows_in)s, %(rows_new)s,
     %(rows_dead_lettered)s, %(rows_late)s, %(max_event_time)s)
 """
+LAST_BATCH = """
+SELECT max(batch_id) AS batch_id FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s
+"""
+KNOWN_CHECKPOINTS = """
+SELECT checkpoint_id, topic_id FROM stream_checkpoints WHERE query_name = %s ORDER BY known_since DESC
+"""
 HAS_BATCHES = "SELECT EXISTS (SELECT 1 FROM stream_batches WHERE query_name = %s) AS known"
+KNOW_CHECKPOINT = """
+INSERT INTO stream_checkpoints (query_name, checkpoint_id, topic_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING
+"""
+#: How long the query has had no record, by the server's clock; null if it never had one.
+SILENT_SECONDS = """
+SELECT extract(epoch FROM now() - max(committed_at))::float8 AS seconds FROM stream_batches
+WHERE query_name = %s AND rows_in > 0 AND committed_at > now() - interval '1 day'
+"""
+UNSENT = "SELECT id, body FROM anomaly_outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"
+SENT = "DELETE FROM anomaly_outbox WHERE id = ANY(%s)"

@@ -110,6 +110,12 @@ WRITER_MAY = {
     "source_switches": {"INSERT"},
     "trade_coverage": {"INSERT", "UPDATE", "DELETE"},
     "dead_letter_replays": {"INSERT", "UPDATE"},
+    "candle_partials": {"INSERT", "UPDATE", "DELETE"},
+    "indicators": {"INSERT", "UPDATE"},
+    "indicator_repairs": {"INSERT", "UPDATE", "DELETE"},
+    "price_anomalies": {"INSERT", "UPDATE", "DELETE"},
+    "anomaly_outbox": {"INSERT", "DELETE"},
+    "stream_checkpoints": {"INSERT"},
 }
 
 

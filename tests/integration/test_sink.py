@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from pyspark.sql import SparkSession
 from include.market.event import MICROSECONDS, MarketEvent, bar, encode
 from include.storage.cache import CacheManager
 from include.storage.lease import Lease
-from include.storage.stream_store import CheckpointSetBack, StreamStore
+from include.storage.stream_store import Batch, CheckpointSetBack, StreamStore
 from spark_jobs.recompute import recompute_day
 from spark_jobs.sinks import EventSink
 from spark_jobs.transforms.parse import parse
@@ -186,3 +187,57 @@ def test_recomputation_repairs_what_differs_and_nothing_else(
     store.close()
     figures = [row[:11] for row in query.rows(table)]
     assert figures == [row[:11] for row in right]
+
+
+def test_a_silent_market_is_closed_by_the_clock_and_not_before(query: Query) -> None:
+    query.batch(0, minute("Z1", 0, 10))
+    assert query.sink.finalise_silent() == 0
+    assert query.rows(CANDLES, "Z1") == [(10, False)]
+    query.rows(
+        "UPDATE stream_batches SET committed_at = committed_at - interval '1 hour' WHERE query_name = %s RETURNING 1",
+        query.name,
+    )
+    assert query.sink.finalise_silent() > 0
+    assert query.rows(CANDLES, "Z1") == [(10, True)]
+
+
+def test_a_batch_outlives_the_loss_of_its_connection(query: Query) -> None:
+    query.batch(0, minute("K1", 0, 10))
+    gone = query.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE usename = 'pipeline_writer' AND state = 'idle' AND query ILIKE 'commit%%'"
+    )
+    assert gone
+    query.batch(1, minute("K1", 1, 11))
+    assert query.rows(CANDLES, "K1") == [(10, False), (11, False)]
+
+
+class LosesTheAnswer(StreamStore):
+    """The first COMMIT is done; its answer never comes."""
+
+    lost = False
+
+    @contextmanager
+    def batch(self, query_name: str, checkpoint_id: str, batch_id: int) -> Iterator[Batch]:
+        with super().batch(query_name, checkpoint_id, batch_id) as batch:
+            yield batch
+        if not self.lost:
+            self.lost = True
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+
+def test_a_lost_answer_to_commit_doubles_nothing(query: Query, services: Services) -> None:
+    object.__setattr__(query.sink, "store", LosesTheAnswer(services.writer_database_url, query.sink.epoch))
+    query.batch(0, minute("T1", 0, 10))
+    assert query.rows(CANDLES, "T1") == [(10, False)]
+    assert query.ledger() == [(1, 1, 0, 0)]
+    assert CacheManager(services.redis_url).get_latest_price("T1") == 10
+
+
+def test_an_emptied_cache_is_filled_again_from_the_warehouse(query: Query) -> None:
+    query.batch(0, minute("Y1", 0, 10), minute("Y1", 1, 11))
+    cache = CacheManager(query.services.redis_url)
+    expected = cache.get_latest("Y1")
+    cache._client.delete("price:Y1")
+    query.sink.refill_cache()
+    assert cache.get_latest("Y1") == expected

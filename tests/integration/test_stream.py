@@ -13,9 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, bar, encode, quote
@@ -67,7 +68,7 @@ def a_quote(symbol: str, offset_us: int, price: str, asset_class: AssetClass = "
 class Driver:
     """One spark-submit of the real application."""
 
-    def __init__(self, services: Services, log: Path) -> None:
+    def __init__(self, services: Services, log: Path, *arguments: str) -> None:
         jars = ",".join(str(jar) for jar in sorted((JARS / "spark").glob("*.jar")))
         configuration = {
             "spark.jars": jars,
@@ -80,8 +81,9 @@ class Driver:
         self.log = log
         self.layout = services.plan.layout
         with log.open("ab") as output:
+            application = str(PROJECT_ROOT / "spark_jobs" / "stream.py")
             self.process = subprocess.Popen(
-                ["spark-submit", "--master", "local[2]", *options, str(PROJECT_ROOT / "spark_jobs" / "stream.py")],
+                ["spark-submit", "--master", "local[2]", *options, application, *arguments],
                 env=services.environment,
                 cwd=PROJECT_ROOT,
                 stdout=output,
@@ -96,10 +98,15 @@ class Driver:
 
     def stop(self) -> int:
         """SIGTERM to the Python process, as `./pipeline down` does."""
-        for driver in running_python(self.layout, DRIVER_SCRIPT):
-            if os.getsid(driver.pid) == self.process.pid:
-                driver.terminate()
+        self.python().terminate()
         return self.process.wait(60)
+
+    def python(self) -> psutil.Process:
+        """The half that runs our code; the other half is the JVM that spark-submit became."""
+        (found,) = (
+            driver for driver in running_python(self.layout, DRIVER_SCRIPT) if os.getsid(driver.pid) == self.process.pid
+        )
+        return found
 
 
 def query(services: Services, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -241,13 +248,20 @@ def test_a_killed_driver_leaves_nothing_lost_or_doubled(
     assert "lease" in (tmp_path / "third.log").read_text()
     assert second.process.poll() is None
 
-    # Stopped in order, started without its checkpoints: the topic is read again, and nothing changes.
+    # Stopped in order, started without its checkpoints: it does not go on by itself.
     assert second.stop() == 0, second.log.read_text()[-3000:]
     everything = "SELECT symbol, interval, window_start, open, high, low, close, volume, vwap, event_count FROM candles"
     before = sorted(query(services, everything))
     shutil.rmtree(services.plan.layout.state / "checkpoints")
+    assert Driver(services, tmp_path / "refused.log").process.wait(90) == 1
+    state = read_stream_state(services.database_url)
+    assert state is not None
+    assert "the checkpoint is gone" in (state.last_error or "")
+    assert "--rebuild" in (state.last_error or "")
+
+    # Asked to, it reads the topic again, and nothing changes.
     batches = query(services, "SELECT count(*) FROM stream_batches")[0][0]
-    fourth = Driver(services, tmp_path / "fourth.log")
+    fourth = Driver(services, tmp_path / "fourth.log", "--rebuild")
     wait_until(
         lambda: query(services, "SELECT count(*) FROM stream_batches")[0][0] > batches,
         seconds=120,
@@ -273,3 +287,40 @@ def test_the_ledger_accounts_for_every_record(services: Services) -> None:
         for partition, (first, until) in spans:
             assert ends.get((checkpoint, name, partition), 0) == first
             ends[checkpoint, name, partition] = until
+
+
+def test_the_lag_stands_where_kafkas_own_tools_look(
+    services: Services, publisher: KafkaPublisher, driver: Driver
+) -> None:
+    publish(publisher, minute_bar("CVX", 7, "90"))
+    wait_until(lambda: candles(services, "CVX"), seconds=120, what="the candle")
+    group = Consumer({"bootstrap.servers": services.kafka_bootstrap_servers, "group.id": "spark-events_stock"})
+    topic = EVENTS["stock"]
+    ends = {number: group.get_watermark_offsets(TopicPartition(topic, number))[1] for number in (0, 1)}
+
+    def mirrored() -> bool:
+        committed = group.committed([TopicPartition(topic, number) for number in ends], timeout=10)
+        return {found.partition: max(found.offset, 0) for found in committed} == ends
+
+    wait_until(mirrored, seconds=30, what="the offsets of the group")
+    group.close()
+
+
+def test_when_the_jvm_alone_dies_python_says_so_and_goes(services: Services, tmp_path: Path) -> None:
+    driver = Driver(services, tmp_path / "jvm.log")
+    wait_until(lambda: _alive(services), seconds=120, what="the driver's heartbeat")
+    python = driver.python()
+    driver.process.kill()
+    python.wait(30)
+    state = read_stream_state(services.database_url)
+    assert state is not None
+    assert state.last_error == "the JVM is gone"
+    assert not state.is_alive
+
+
+def test_when_python_alone_dies_the_jvm_goes_too(services: Services, tmp_path: Path) -> None:
+    driver = Driver(services, tmp_path / "python.log")
+    wait_until(lambda: _alive(services), seconds=120, what="the driver's heartbeat")
+    driver.python().kill()
+    assert driver.process.wait(30) != 0
+    wait_until(lambda: not _alive(services), seconds=30, what="the dead driver's lease to run out")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pyarrow as pa
 import pytest
 
 from include.errors import MarketDataError
 from spark_jobs.sinks import offset_ranges
-from spark_jobs.stream import STUCK_SECONDS, ProgressWatch, _behind, checkpoint_id, reason_of
+from spark_jobs.watch import STUCK_SECONDS, ProgressWatch, _behind, reason_of
 
 SINK_ERROR = """An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):
   File "sinks.py", line 50, in write
@@ -42,16 +40,6 @@ def test_lag_counts_events_behind_over_all_partitions() -> None:
     assert _behind('{"t": {"0": 5, "1": 7}}', '{"t": {"0": 9, "1": 7}}') == 4
     assert _behind(None, None) == 0
     assert _behind('{"t": {"0": 5}}', "null") == 0, "a batch run again after a crash"
-
-
-def test_a_checkpoint_keeps_its_identity_and_a_new_one_gets_another(tmp_path: Path) -> None:
-    first = checkpoint_id(tmp_path / "a")
-    (tmp_path / "a" / "offsets").mkdir()
-    (tmp_path / "a" / "offsets" / "0").touch()
-    assert checkpoint_id(tmp_path / "a") == first
-    assert checkpoint_id(tmp_path / "b") != first
-    (tmp_path / "a" / "offsets" / "0").unlink()
-    assert checkpoint_id(tmp_path / "a") != first, "batch numbers begin again"
 
 
 def test_offset_ranges_end_behind_the_last_record() -> None:
