@@ -98,8 +98,10 @@ def stack(start_stack: Callable[..., RunningStack]) -> RunningStack:
 
 
 def free_port_offset() -> int:
-    """An offset at which every port of a stack is free."""
-    for offset in range(1_000, 3_600, 100):
+    """An offset at which every port of a stack is free; each process looks from another one on."""
+    offsets = list(range(1_000, 3_600, 100))
+    first = os.getpid() % len(offsets)
+    for offset in offsets[first:] + offsets[:first]:
         if all(is_free(port + offset) for port in BASE_PORTS):
             return offset
     raise AssertionError("no free range of ports")

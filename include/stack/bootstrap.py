@@ -74,9 +74,11 @@ def _build(wants_tools: bool) -> None:
             fcntl.flock(guard, fcntl.LOCK_EX)
         if _is_current(wants_tools):
             return
+        # Tools that stand stay: a test may be running on them while another terminal asks for `up`.
+        tools = wants_tools or (STAMP.exists() and json.loads(STAMP.read_text())["tools"])
         uv = _install_uv()
-        _synchronise(uv, wants_tools)
-        STAMP.write_text(json.dumps({"lock": _lock_hash(), "tools": wants_tools}))
+        _synchronise(uv, tools)
+        STAMP.write_text(json.dumps({"lock": _lock_hash(), "tools": tools}))
 
 
 def _install_uv() -> str:
