@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import structlog
-from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from include.errors import PublishError
@@ -14,8 +13,6 @@ from include.market.topics import ANOMALIES
 from include.storage.stream_store import Offsets
 
 ANSWER_SECONDS = 15.0
-
-log = structlog.get_logger("stream")
 
 
 def topic_id(bootstrap_servers: str, topic: str) -> str:
@@ -28,39 +25,37 @@ def topic_id(bootstrap_servers: str, topic: str) -> str:
 class LagMirror:
     """Commits a query's offsets to the consumer group `spark-<query>`, where Kafka's own tools show the lag.
 
-    Nothing reads them back: the truth is Spark's checkpoint and the ledger. So a failure is only told.
+    Nothing reads them back: the truth is Spark's checkpoint and the ledger.
     """
 
     def __init__(self, bootstrap_servers: str, query_name: str) -> None:
-        self._group = f"spark-{query_name}"
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers,
-                "group.id": self._group,
+                "group.id": f"spark-{query_name}",
                 "enable.auto.commit": False,
-                "on_commit": self._told,
             }
         )
+        self._ends: dict[tuple[str, int], int] = {}
+        self._sent: dict[tuple[str, int], int] = {}
 
-    def __call__(self, offsets: Offsets) -> None:
-        ends = [
-            TopicPartition(topic, int(partition), until)
+    def note(self, offsets: Offsets) -> None:
+        """Remember where a batch ended; cheap, for the batch's own thread."""
+        ends = {
+            (topic, int(partition)): until
             for topic, partitions in offsets.items()
             for partition, (_, until) in partitions.items()
-        ]
-        try:
-            self._consumer.poll(0)
-            if ends:
-                self._consumer.commit(offsets=ends, asynchronous=True)
-        except KafkaException as failure:
-            log.warning("lag is not mirrored", group=self._group, reason=str(failure))
+        }
+        self._ends = self._ends | ends
 
-    def close(self) -> None:
-        self._consumer.close()
-
-    def _told(self, failure: Any, partitions: list[TopicPartition]) -> None:
-        if failure is not None:
-            log.warning("lag is not mirrored", group=self._group, reason=str(failure))
+    def send(self) -> None:
+        """Tell Kafka what it does not know yet; waits for its answer. Raises KafkaException."""
+        ends = self._ends
+        if ends == self._sent:
+            return
+        wanted = [TopicPartition(topic, partition, until) for (topic, partition), until in ends.items()]
+        self._consumer.commit(offsets=wanted, asynchronous=False)
+        self._sent = ends
 
 
 class AnomalyTopic:

@@ -1,7 +1,7 @@
-"""Candles of past days again, and all that follows from them, by the stream's own transforms. Run by spark-submit.
+"""Candles of past days again, and all that follows from them, by the stream's own transforms.
 
-    spark-submit spark_jobs/recompute.py 2026-11-02 2026-11-06
-    spark-submit spark_jobs/recompute.py --repairs
+    python -m spark_jobs.recompute 2026-11-02 2026-11-06
+    python -m spark_jobs.recompute --repairs
 
 Both days are included, in UTC. With --repairs, or after the days, the indicators and anomalies that wait in
 `indicator_repairs` are computed again. Prints one line of JSON; `changed` counts candles and indicator rows, and
@@ -16,15 +16,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from pyspark.sql import SparkSession
-
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.settings import required, settings
 from include.storage.stream_figures import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.storage.stream_store import StreamStore
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
-from spark_jobs.session import open_session, spark_settings
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
 #: It takes no lease, so it has no epoch: it writes candles and what follows from them, under a lock.
@@ -43,15 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = settings()
     delay = timedelta(seconds=chosen.watermark_seconds)
     store = StreamStore(required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL"), NO_EPOCH)
-    spark = open_session("recompute", spark_settings())
     counts = {"events": 0, "candles": 0, "indicators": 0, "changed": 0}
     try:
         for day in () if wanted.repairs else days(wanted.first, wanted.last):
             for asset_class in ASSET_CLASSES:
-                _add(counts, recompute_day(spark, store, day, asset_class, delay))
+                _add(counts, recompute_day(store, day, asset_class, delay))
         _add(counts, repair_indicators(store))
     finally:
-        spark.stop()
         store.close()
     print(json.dumps(counts))
     return 0
@@ -62,9 +57,7 @@ def days(first: date, last: date) -> Iterator[date]:
     yield from (first + timedelta(days=number) for number in range((last - first).days + 1))
 
 
-def recompute_day(
-    spark: SparkSession, store: StreamStore, day: date, asset_class: AssetClass, delay: timedelta
-) -> dict[str, int]:
+def recompute_day(store: StreamStore, day: date, asset_class: AssetClass, delay: timedelta) -> dict[str, int]:
     """The candles of one UTC day of one asset class; every window lies wholly inside a day. What was done.
 
     The indicators from the day on are left to `repair_indicators`, which so does them once for many days.
@@ -75,7 +68,7 @@ def recompute_day(
         events = batch.figures.events_between(start, end, asset_class)
         if events.num_rows == 0:
             return {}
-        candles, _ = candles_with_partials(spark, EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
+        candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
         newest = batch.newest_event_time()
         changed = batch.figures.upsert_candles(candles, newest - delay if newest else None, asset_class)
         batch.figures.drop_partials(start, end, asset_class)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import redis
 import structlog
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from include.errors import LeaseLost
 from include.market.event import AssetClass
 from include.storage.cache import CacheManager, LatestPrice
 from include.storage.stream_store import EVENT_COLUMNS, Batch, CheckpointSetBack, Offsets, StreamStore
@@ -50,6 +52,8 @@ class EventSink:
     cache: CacheManager
     #: Called with the batch's offsets once they are committed.
     on_commit: Callable[[Offsets], None] = field(default=lambda offsets: None)
+    #: Called with query, batch and offsets of a batch that could not be written.
+    on_failure: Callable[[dict[str, Any]], None] = field(default=lambda batch: None)
     outage_seconds: float = OUTAGE_SECONDS
     later_candles: int = LATER_CANDLES
 
@@ -67,7 +71,13 @@ class EventSink:
             before_sleep=self._say_retry,
             reraise=True,
         )
-        prices = attempts(self._commit, parsed.sparkSession, rows, batch_id)
+        try:
+            prices = attempts(self._commit, rows, batch_id)
+        except LeaseLost:
+            raise
+        except Exception:
+            self.on_failure({"query": self.query_name, "batch_id": batch_id, "offsets": offset_ranges(rows)})
+            raise
         self._show(prices)
         self.on_commit(offset_ranges(rows))
 
@@ -86,15 +96,15 @@ class EventSink:
         """Bring Redis up to date from PostgreSQL: it may have been emptied while no driver ran."""
         self._show(self.store.all_latest_prices(self.asset_class))
 
-    def _commit(self, spark: SparkSession, rows: pa.Table, batch_id: int) -> list[LatestPrice]:
+    def _commit(self, rows: pa.Table, batch_id: int) -> list[LatestPrice]:
         with self.store.batch(self.query_name, self.checkpoint_id, batch_id) as batch:
             if batch.held_offsets is None:
-                new = self._store(spark, rows, batch, batch_id)
+                new = self._store(rows, batch, batch_id)
             else:
                 new = self._recall(rows, batch, batch_id)
             return batch.latest_prices(new)
 
-    def _store(self, spark: SparkSession, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
+    def _store(self, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
         valid = _valid(rows)
         refused = rows.filter(pc.is_valid(rows["reason"])).select(_REFUSED_COLUMNS)
         newest_before = batch.newest_event_time()
@@ -103,7 +113,7 @@ class EventSink:
         dead = batch.add_dead_letters(refused)
         late = batch.add_late(new, self._watermark(newest_before))
         if new.num_rows:
-            self._compute(spark, batch, new, self._watermark(newest))
+            self._compute(batch, new, self._watermark(newest))
         facts = {
             "offsets": offset_ranges(rows),
             "rows_in": rows.num_rows,
@@ -115,8 +125,8 @@ class EventSink:
         batch.close_ledger(self.checkpoint_id, batch_id, self.epoch, facts)
         return new
 
-    def _compute(self, spark: SparkSession, batch: Batch, new: pa.Table, watermark: datetime | None) -> None:
-        candles, partials = candles_with_partials(spark, *batch.figures.basis(new))
+    def _compute(self, batch: Batch, new: pa.Table, watermark: datetime | None) -> None:
+        candles, partials = candles_with_partials(*batch.figures.basis(new))
         batch.figures.upsert_candles(candles, watermark, self.asset_class)
         batch.figures.keep_partials(partials, watermark, self.asset_class)
         context, firsts = batch.figures.context(LOOKBACK, SEEDED, at_most=self.later_candles)

@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -26,11 +26,10 @@ import psycopg
 import structlog
 from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from include.errors import LeaseLost, MarketDataError, PublishError
+from include.errors import LeaseLost, PublishError
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.topics import EVENTS
@@ -44,9 +43,11 @@ from spark_jobs.readers import read_events
 from spark_jobs.session import SparkSettings, open_session, spark_settings
 from spark_jobs.sinks import OUTAGE_SECONDS, EventSink
 from spark_jobs.transforms.parse import parse
-from spark_jobs.watch import ProgressWatch, progress_of, raise_if_ended, reason_of
+from spark_jobs.watch import Figures, raise_if_ended, reason_of
 
 HEARTBEAT_SECONDS = 2.0
+CHORES_SECONDS = 2.0
+CHORES_END_SECONDS = 5.0
 EXIT_FAILED, EXIT_NOT_OWNER = 1, 3
 #: What py4j raises when the JVM is gone: its own error, or the socket's.
 _JVM_GONE = (Py4JError, ConnectionError, EOFError)
@@ -70,48 +71,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.warning("not starting", reason=str(refusal))
         return EXIT_NOT_OWNER
     heart = Heart(lease, writer_url(chosen))
+    trouble: list[dict[str, Any]] = []
     try:
-        run(chosen, heart, stop, rebuild=rebuild)
+        run(chosen, heart, stop, trouble.append, rebuild=rebuild)
     except LeaseLost as loss:
         log.warning("stopped: the lease is lost", reason=str(loss))
         return EXIT_NOT_OWNER
-    except (StreamingQueryException, MarketDataError, psycopg.Error, KafkaException, *_JVM_GONE) as failure:
+    except Exception as failure:  # whatever ended the stream is said in the lease before we go
         reason = "the JVM is gone" if isinstance(failure, _JVM_GONE) else reason_of(failure)
-        log.exception("the stream failed", reason=reason)
         with contextlib.suppress(psycopg.Error):  # PostgreSQL itself may be what failed
-            heart.lease.release(last_error=reason)
+            heart.lease.release(last_error=reason, failed_batch=trouble[-1] if trouble else None)
+        with contextlib.suppress(BrokenPipeError):  # our output goes through the JVM
+            log.exception("the stream failed", reason=reason)
         return EXIT_FAILED
     heart.lease.release()
     log.info("stopped orderly")
     return 0
 
 
-def run(chosen: Settings, heart: Heart, stop: threading.Event, *, rebuild: bool = False) -> None:
+def run(
+    chosen: Settings,
+    heart: Heart,
+    stop: threading.Event,
+    on_failure: Callable[[dict[str, Any]], None],
+    *,
+    rebuild: bool = False,
+) -> None:
     """Start the queries and watch them until told to stop. Raises what a query raised, or LeaseLost."""
     spark_chosen = spark_settings()
     spark = open_session("market_stream", spark_chosen)
     try:
-        sinks = [make_sink(chosen, heart.lease.epoch, name, rebuild=rebuild) for name in ASSET_CLASSES]
+        epoch = heart.lease.epoch
+        servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+        mirrors = {name: LagMirror(servers, query_name(name)) for name in ASSET_CLASSES}
+        sinks = [
+            replace(
+                make_sink(chosen, epoch, name, rebuild=rebuild), on_commit=mirrors[name].note, on_failure=on_failure
+            )
+            for name in ASSET_CLASSES
+        ]
         queries = [start_query(spark, chosen, spark_chosen, sink) for sink in sinks]
-        chores = Chores(chosen, heart.lease.epoch, sinks)
-        watch = ProgressWatch(time.monotonic)
-        while not stop.wait(HEARTBEAT_SECONDS):
+        chores = Chores(chosen, epoch, sinks, list(mirrors.values()))
+        chores.start()
+        figures = Figures()
+        while not (stop.wait(HEARTBEAT_SECONDS) or heart.lease.is_stop_asked):
             for query in queries:
                 raise_if_ended(query)
-                progress = query.lastProgress
-                watch.look(query.name, None if progress is None else progress.timestamp)
-            heart.beat({"queries": {q.name: progress_of(q) for q in queries}, "spark_ui": spark.sparkContext.uiWebUrl})
-            chores.do()
+            heart.beat({"queries": {q.name: figures.of(q) for q in queries}, "spark_ui": spark.sparkContext.uiWebUrl})
         for query in queries:
             query.stop()
+        chores.end()
     finally:
         with contextlib.suppress(*_JVM_GONE):
             spark.stop()
 
 
+def query_name(asset_class: AssetClass) -> str:
+    return f"events_{asset_class}"
+
+
 def make_sink(chosen: Settings, epoch: int, asset_class: AssetClass, *, rebuild: bool) -> EventSink:
     """The sink of one asset class, on a checkpoint that may be continued. Raises CheckpointRefused."""
-    name = f"events_{asset_class}"
+    name = query_name(asset_class)
     servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
     store = StreamStore(writer_url(chosen), epoch)
     folder = chosen.state_dir / "checkpoints" / "v1" / name
@@ -123,7 +144,6 @@ def make_sink(chosen: Settings, epoch: int, asset_class: AssetClass, *, rebuild:
         watermark_delay=timedelta(seconds=chosen.watermark_seconds),
         store=store,
         cache=CacheManager(required(chosen.redis_url, "REDIS_URL")),
-        on_commit=LagMirror(servers, name),
     )
     sink.refill_cache()
     return sink
@@ -167,41 +187,54 @@ class Heart:
 
     def _reconnect(self) -> None:
         with contextlib.suppress(psycopg.OperationalError):  # still away: the next beat tries again
-            connected = Lease(self._url)
-            connected.epoch = self.lease.epoch
+            connected = Lease(self._url, epoch=self.lease.epoch)
             self.lease.close()
             self.lease = connected
 
 
-class Chores:
-    """What the driver does between batches, on a connection of its own: silent markets, anomalies to Kafka."""
+class Chores(threading.Thread):
+    """What the driver does beside the batches: silent markets, anomalies and lag to Kafka.
 
-    def __init__(self, chosen: Settings, epoch: int, sinks: Sequence[EventSink]) -> None:
+    A thread and a connection of its own: a broker or a lock that keeps it waiting must not stop the heart.
+    """
+
+    def __init__(self, chosen: Settings, epoch: int, sinks: Sequence[EventSink], mirrors: Sequence[LagMirror]) -> None:
+        super().__init__(name="chores", daemon=True)
         self._store = StreamStore(writer_url(chosen), epoch)
-        self._sinks = [_beside(sink, self._store) for sink in sinks]
+        self._sinks = [replace(sink, store=self._store) for sink in sinks]
+        self._mirrors = mirrors
         self._topic = AnomalyTopic(required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"))
+        self._ending = threading.Event()
+
+    def run(self) -> None:
+        while not self._ending.wait(CHORES_SECONDS):
+            self.do()
+
+    def end(self) -> None:
+        """Finish the round that goes on; what is left comes with the next driver."""
+        self._ending.set()
+        self.join(CHORES_END_SECONDS)
 
     def do(self) -> None:
-        """Each is tried again at the next heartbeat; neither may stop the stream."""
+        """What fails is tried again in the next round; nothing here may stop the stream."""
         try:
             for sink in self._sinks:
                 sink.finalise_silent()
             while self._store.send_anomalies(self._topic):
                 pass
-        except (psycopg.Error, PublishError, KafkaException) as failure:
-            log.warning("left for the next heartbeat", reason=str(failure).strip())
+            for mirror in self._mirrors:
+                mirror.send()
+        except (psycopg.Error, PublishError, KafkaException, LeaseLost) as failure:
+            log.warning("left for the next round", reason=str(failure).strip())
 
 
 def writer_url(chosen: Settings) -> str:
     return required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
 
 
-def _beside(sink: EventSink, store: StreamStore) -> EventSink:
-    return replace(sink, store=store)
-
-
 if __name__ == "__main__":
     code = main()
-    sys.stderr.flush()
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.flush()
     # Not sys.exit: py4j's threads and exit handlers would wait for a JVM that may be gone.
     os._exit(code)

@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 from pyspark.sql.streaming.query import StreamingQuery
 
 from include.errors import LeaseLost, MarketDataError
 
-#: Spark reports every 10 s even without data; a query that is silent for so long is stuck, or its thread is dead.
-STUCK_SECONDS = 240.0
+#: Durations of so many batches are remembered.
+BATCHES = 100
 
 
-class ProgressWatch:
-    """Health is progress: notices a query that says it is active and does nothing."""
+class Figures:
+    """What people and the supervisor ask of a query: batch, rates, watermark, lag, how long batches take."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._last: dict[str, tuple[str | None, float]] = {}
+    def __init__(self) -> None:
+        self._seconds: dict[str, dict[int, float]] = {}
 
-    def look(self, query_name: str, reported_at: str | None) -> None:
-        """Raises MarketDataError when the report has not changed for STUCK_SECONDS."""
-        held = self._last.get(query_name)
-        if held is None or held[0] != reported_at:
-            self._last[query_name] = (reported_at, self._clock())
-        elif self._clock() - held[1] > STUCK_SECONDS:
-            raise MarketDataError(f"{query_name} has made no progress for {STUCK_SECONDS:.0f} s")
+    def of(self, query: StreamingQuery) -> dict[str, Any]:
+        """Rates in events a second, `lag` in events, `batch_seconds_p95` of the last BATCHES seen with rows."""
+        progress = query.lastProgress
+        if progress is None:
+            return dict.fromkeys(("batch_id", "watermark", "lag", "batch_seconds_p95")) | {
+                "input_rows_per_second": 0.0,
+                "rows_per_second": 0.0,
+            }
+        seconds = self._seconds.setdefault(query.name, {})
+        if progress.numInputRows:
+            seconds[progress.batchId] = progress.durationMs.get("triggerExecution", 0) / 1000
+            if len(seconds) > BATCHES:
+                del seconds[min(seconds)]
+        sources = progress.sources
+        return {
+            "batch_id": progress.batchId,
+            "input_rows_per_second": round(progress.inputRowsPerSecond or 0.0, 1),
+            "rows_per_second": round(progress.processedRowsPerSecond or 0.0, 1),
+            "watermark": progress.eventTime.get("watermark"),
+            "lag": sum(_behind(source.endOffset, source.latestOffset) for source in sources),
+            "batch_seconds_p95": _p95(list(seconds.values())),
+        }
+
+
+def _p95(seconds: list[float]) -> float | None:
+    return sorted(seconds)[int(0.95 * (len(seconds) - 1))] if seconds else None
 
 
 def reason_of(failure: Exception) -> str:
@@ -36,21 +53,6 @@ def reason_of(failure: Exception) -> str:
     lines = [line for line in str(failure).splitlines() if line and not line[0].isspace()]
     causes = [line for line in lines if re.match(r"^(psycopg|redis|include|spark_jobs|py\w+)\.[\w.]+: ", line)]
     return (causes or lines or [type(failure).__name__])[0][:500]
-
-
-def progress_of(query: StreamingQuery) -> dict[str, Any]:
-    """The figures that people ask for: batch, rate, watermark, lag in events."""
-    progress = query.lastProgress
-    if progress is None:
-        return {"batch_id": None, "rows_per_second": 0.0, "watermark": None, "lag": None}
-    sources = progress.sources
-    lag = sum(_behind(source.endOffset, source.latestOffset) for source in sources)
-    return {
-        "batch_id": progress.batchId,
-        "rows_per_second": round(progress.processedRowsPerSecond or 0.0, 1),
-        "watermark": progress.eventTime.get("watermark"),
-        "lag": lag,
-    }
 
 
 def _behind(end: str | None, latest: str | None) -> int:

@@ -134,5 +134,7 @@ SILENT_SECONDS = """
 SELECT extract(epoch FROM now() - max(committed_at))::float8 AS seconds FROM stream_batches
 WHERE query_name = %s AND rows_in > 0 AND committed_at > now() - interval '1 day'
 """
-UNSENT = "SELECT id, body FROM anomaly_outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"
-SENT = "DELETE FROM anomaly_outbox WHERE id = ANY(%s)"
+#: The oldest, taken out; a failure to send rolls it back.
+TAKE_UNSENT = """
+DELETE FROM anomaly_outbox WHERE id IN (SELECT id FROM anomaly_outbox ORDER BY id LIMIT %s) RETURNING id, body
+"""

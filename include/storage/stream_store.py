@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ from include.storage import stream_figures_sql
 from include.storage import stream_sql as sql
 from include.storage.cache import LatestPrice
 from include.storage.database import libpq_url
-from include.storage.lease import APPLICATION
+from include.storage.lease import APPLICATION, application_name
 from include.storage.stream_copy import copy_in, copy_out
 from include.storage.stream_figures import FigureTables
 from include.storage.stream_sql import EVENT_COLUMNS
@@ -169,10 +170,9 @@ class StreamStore:
         """
         connection = self._connected()
         with connection.transaction(), connection.cursor() as cursor:
-            rows = cursor.execute(sql.UNSENT, (limit,)).fetchall()
+            rows = cursor.execute(sql.TAKE_UNSENT, (limit,)).fetchall()
             if rows:
-                send([row["body"] for row in rows])
-                cursor.execute(sql.SENT, ([row["id"] for row in rows],))
+                send([row["body"] for row in sorted(rows, key=itemgetter("id"))])
         return len(rows)
 
     def repairs(self) -> list[tuple[str, str]]:
@@ -218,7 +218,13 @@ class StreamStore:
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row, connect_timeout=10)
+            self._connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                row_factory=dict_row,
+                connect_timeout=10,
+                application_name=application_name(self._epoch) if self._epoch else "recompute",
+            )
             for statement in (sql.SESSION, sql.STAGING, stream_figures_sql.STAGING):
                 self._connection.execute(SQL(statement))
         return self._connection

@@ -3,160 +3,316 @@
 A *partial* sums up some events of one window. Partials of one window merge exactly, in any order and any
 split, so a batch of the stream adds its events to what is known without reading the window's events again:
 
-    candles_of(events) = candles_from(merged(partials_of(counted(events))))
+    candles_of_table(events) = candles_from(merged(partials_of(counted(events))))
+
+All of them take and give Arrow tables, whole columns at a time. `candles_of` is the same on Spark's DataFrames, for
+histories that one process does not hold.
 """
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from include.market.candle import (
-    FIGURES,
-    INTERVAL_SECONDS,
-    KEY,
-    LONGEST_SECONDS,
-    PARTIAL_FIGURES,
-    PARTIAL_KEY,
-    Interval,
-)
+from include.market.candle import FIGURES, INTERVAL_SECONDS, KEY, PARTIAL_FIGURES, PARTIAL_KEY, Interval
 from include.market.event import MICROSECONDS
+from spark_jobs.transforms.series import IntArray, microseconds
 
 #: What is read of each event; times are timestamps, the rest as in `market_events`.
 EVENT_COLUMNS = (
     "event_id", "symbol", "source", "kind", "event_time", "interval_seconds",
     "open", "high", "low", "close", "volume", "kafka_partition", "kafka_offset", "revision",
 )  # fmt: skip
-_SHORTEST_US = min(INTERVAL_SECONDS.values()) * MICROSECONDS
 #: The place of rows that did not come by Kafka: after all that did.
 _NO_OFFSET = 2**63 - 1
-_ORDER = ("time", "offset", "partition", "id")
-
-# SQL and not a chain of calls: Spark analyses each call by itself, which for a batch's few hundred rows took
-# several times as long as the work. Figures in units of 1e-8 have no decimals: their products lose nothing.
-_PLACES = ", ".join(f"{end}.{name} AS {end}_{name}" for end in ("first", "last") for name in _ORDER)
-_FLAT = f"""
-SELECT {", ".join(PARTIAL_KEY)}, {_PLACES}, first.open, last.close, last.source, high, low,
-       CAST(volume AS decimal(38,8)) AS volume, volumes,
-       CAST(weighted AS decimal(38,0)) AS weighted, IF(weighted IS NULL, 0, weights) AS weights, event_count
-FROM sums
-"""
-#: The intervals whose windows are long enough for a bar of so many seconds.
-_FITTING = " ".join(
-    f"WHEN interval_seconds <= {seconds} THEN array{tuple(n for n, d in INTERVAL_SECONDS.items() if d >= seconds)}"
-    for seconds in sorted(INTERVAL_SECONDS.values())
-).replace(",)", ")")
-_LENGTH_US = " ".join(f"WHEN '{name}' THEN {seconds * MICROSECONDS}" for name, seconds in INTERVAL_SECONDS.items())
-# A product or sum too long to hold is null, which a later sum leaves out unseen: so both are counted.
-_PARTIALS = f"""
-WITH placed AS (
-    SELECT *, unix_micros(event_time) AS micros, kind = 'quote' AS is_quote, CASE {_FITTING} END AS intervals,
-           struct(event_time AS time, coalesce(kafka_offset, {_NO_OFFSET}L) AS offset,
-                  coalesce(kafka_partition, 0) AS partition, event_id AS id, open, close, source) AS place,
-           try_multiply(CAST(high * 100000000BD AS decimal(18,0)) + CAST(low * 100000000BD AS decimal(18,0))
-                        + CAST(close * 100000000BD AS decimal(18,0)),
-                        CAST(volume * 100000000BD AS decimal(28,0))) AS weight
-    FROM {{rows}} WHERE interval_seconds <= {LONGEST_SECONDS}
-), short AS (
-    SELECT symbol, micros - pmod(micros, {_SHORTEST_US}L) AS start, is_quote, intervals,
-           min(place) AS first, max(place) AS last, max(high) AS high, min(low) AS low,
-           try_sum(volume) AS volume, count(volume) AS volumes, try_sum(weight) AS weighted, count(weight) AS weights,
-           count(*) AS event_count
-    FROM placed GROUP BY ALL
-), exploded AS (SELECT *, explode(intervals) AS interval FROM short
-), sums AS (
-    SELECT *, timestamp_micros(start - pmod(start, CASE interval {_LENGTH_US} END)) AS window_start FROM exploded
-)
-{_FLAT}
-"""
-_MERGED = f"""
-WITH sums AS (
-    SELECT {", ".join(PARTIAL_KEY)},
-           min(struct({", ".join(f"first_{name} AS {name}" for name in _ORDER)}, open)) AS first,
-           max(struct({", ".join(f"last_{name} AS {name}" for name in _ORDER)}, close, source)) AS last,
-           max(high) AS high, min(low) AS low, try_sum(volume) AS volume, sum(volumes) AS volumes,
-           try_sum(weighted) AS weighted, sum(weights) AS weights, sum(event_count) AS event_count
-    FROM {{rows}} GROUP BY {", ".join(PARTIAL_KEY)}
-)
-{_FLAT}
-"""
-# vwap is Σ(high+low+close)·volume / 3Σvolume by long division to 12 decimals: Spark's own keeps too few here.
-_CANDLES = f"""
-WITH windows AS (
-    SELECT {", ".join(KEY)}, min(struct(is_quote, {", ".join(PARTIAL_FIGURES)})) AS side,
-           collect_list(struct(is_quote, {", ".join(PARTIAL_FIGURES)})) AS partials
-    FROM {{rows}} GROUP BY {", ".join(KEY)}
-), chosen AS (
-    SELECT {", ".join(KEY)}, partials, side.open, side.high, side.low, side.close, side.source,
-           CAST(side.event_count AS int) AS event_count, try_cast(side.volume AS decimal(28,8)) AS volume,
-           IF(side.weights = side.volumes, side.weighted, NULL) AS numerator
-    FROM windows
-), divided AS (
-    SELECT *, IF(volume > 0, CAST(CAST(volume * 100000000BD AS decimal(28,0)) * 3BD AS decimal(30,0)), NULL) AS divisor,
-           CAST(numerator div divisor AS decimal(19,0)) AS whole,
-           CAST(numerator - whole * divisor AS decimal(30,0)) AS rest,
-           CAST((20000 * rest + divisor) div (2 * divisor) AS decimal(5,0)) AS tail
-    FROM chosen
-)
-SELECT {", ".join(name for name in (*KEY, *FIGURES) if name != "vwap")}, partials,
-       CAST(CAST(whole * 10000 + tail AS decimal(24,0)) * 0.000000000001BD AS decimal(28,12)) AS vwap
-FROM divided
-"""
+_PRICE, _VOLUME, _VWAP = pa.decimal128(18, 8), pa.decimal128(28, 8), pa.decimal128(28, 12)
+_TIME = pa.timestamp("us", "UTC")
+#: Sums: of volumes, and of (high + low + close) · volume in units of 1e-16, both wider than any real market.
+_VOLUMES, _WEIGHTED = pa.decimal128(38, 8), pa.decimal128(38, 0)
+_WIDE_VOLUME, _WIDE_WEIGHT = pa.decimal256(76, 8), pa.decimal256(76, 16)
+_CANDLE_TYPES = {
+    "symbol": pa.string(), "interval": pa.string(), "window_start": _TIME,
+    **dict.fromkeys(("open", "high", "low", "close"), _PRICE),
+    "volume": _VOLUME, "vwap": _VWAP, "event_count": pa.int32(), "source": pa.string(),
+}  # fmt: skip
+_PARTIAL_TYPES = _CANDLE_TYPES | {
+    "is_quote": pa.bool_(), "volume": _VOLUMES, "weighted": _WEIGHTED,
+    **{f"{end}_{name}": kind for end in ("first", "last")
+       for name, kind in (("time", _TIME), ("offset", pa.int64()), ("partition", pa.int32()), ("id", pa.string()))},
+    **dict.fromkeys(("volumes", "weights", "event_count"), pa.int64()),
+}  # fmt: skip
+CANDLE_SCHEMA = pa.schema([(name, _CANDLE_TYPES[name]) for name in (*KEY, *FIGURES)])
+PARTIAL_SCHEMA = pa.schema([(name, _PARTIAL_TYPES[name]) for name in (*PARTIAL_KEY, *PARTIAL_FIGURES)])
 
 
 def candles_of(events: DataFrame, interval: Interval | None = None) -> DataFrame:
-    """One row a symbol, interval and window that has a usable event, with the columns of `candles`.
+    """`candles_of_table` by partitions of whole symbols; each partition is held in memory."""
+    schema = ", ".join(f"{field.name} {_spark_type(field.type)}" for field in CANDLE_SCHEMA)
+
+    def compute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held = list(batches)
+        if held:
+            yield from candles_of_table(pa.Table.from_batches(held)).to_batches()
+
+    candles = events.select(*EVENT_COLUMNS).repartition("symbol").mapInArrow(compute, schema)
+    return candles if interval is None else candles.where(F.col("interval") == interval)
+
+
+def candles_of_table(events: pa.Table) -> pa.Table:
+    """One row a symbol, interval and window that has a usable event: CANDLE_SCHEMA, the columns of `candles`.
 
     `events` must hold all events of each window that it touches (`EVENT_COLUMNS`, any order, repeats and
-    several revisions allowed). Gives `symbol, interval, window_start, open, high, low, close` (decimal(18,8)),
-    `volume` (decimal(28,8)), `vwap` (decimal(28,12)), `event_count` (int), `source`; of all intervals, or of one.
-
-    vwap is exact until the end and rounded once, half up, to 12 decimals. Volume is null if its sum has
-    more than 20 digits before the point, vwap also if Σ(price·volume) has more than 21.
+    several revisions allowed). vwap is exact until the end and rounded once, half up, to 12 decimals. Volume is
+    null if its sum has more than 20 digits before the point, vwap also if Σ(price·volume) has more than 22.
     """
-    partials = partials_of(counted(events))
-    if interval is not None:
-        partials = partials.where(F.col("interval") == interval)
-    return candles_from(merged(partials)).select(*KEY, *FIGURES)
+    return candles_from(merged(partials_of(counted(events))))
 
 
-def counted(events: DataFrame) -> DataFrame:
-    """Each event_id with its newest revision; of bars of one symbol, start and length the first."""
-    arrival = [
-        F.col("kafka_offset").asc_nulls_last(),
-        F.col("kafka_partition").asc_nulls_last(),
-        F.col("event_id"),
-    ]
-    by_id = Window.partitionBy("symbol", "event_id").orderBy(F.col("revision").desc(), *arrival)
-    fact = F.when(F.col("kind") == "bar", F.lit("")).otherwise(F.col("event_id"))
-    by_bar = Window.partitionBy("symbol", "event_time", "interval_seconds", "fact").orderBy(*arrival)
-    # One exchange by symbol serves every step: all of them group within a symbol.
-    newest = events.repartition("symbol").withColumn("rank", F.row_number().over(by_id)).where("rank = 1")
-    first = newest.withColumn("fact", fact).withColumn("rank", F.row_number().over(by_bar))
-    return first.where("rank = 1").drop("rank", "fact")
+def counted(events: pa.Table) -> pa.Table:
+    """Each event_id of a symbol with its newest revision; of bars of one symbol, start and length the first."""
+    ids = _codes(events["event_id"])
+    arrival = (*_arrival(events), _ranks(events["event_id"]))
+    symbol = _codes(events["symbol"])
+    newest = _firsts((symbol, ids), (-_whole(events["revision"]), *arrival))
+    is_bar = pc.equal(events["kind"], "bar").to_numpy()[newest]
+    # What is no bar is a fact of its own, by its place among the rows.
+    fact = np.where(is_bar, -1, newest)
+    bar = (microseconds(events["event_time"]), _whole(events["interval_seconds"]))
+    first = _firsts((symbol[newest], *(part[newest] for part in bar), fact), tuple(part[newest] for part in arrival))
+    return events.take(pa.array(np.sort(newest[first])))
 
 
-def partials_of(events: DataFrame) -> DataFrame:
-    """Summaries of events that count once each (see `counted`), `PARTIAL_KEY` and `PARTIAL_FIGURES`.
+def partials_of(events: pa.Table) -> pa.Table:
+    """Summaries of events that count once each (see `counted`): PARTIAL_SCHEMA, one row a key.
 
-    Several rows may have one key: `merged` makes them one. Quotes are kept apart from bars and trades. The
-    events are gone through once, by the shortest window; a bar is in the windows that are long enough for it.
+    Quotes are kept apart from bars and trades. A bar is in the windows that are long enough for it.
     """
-    return _computed(_PARTIALS, events)
+    lengths = _whole(events["interval_seconds"])
+    fitting = [(name, seconds, lengths <= seconds) for name, seconds in INTERVAL_SECONDS.items()]
+    ordered = _Ordered.of(events)
+    return pa.concat_tables([ordered.sums(name, seconds, fits) for name, seconds, fits in fitting])
 
 
-def merged(partials: DataFrame) -> DataFrame:
+def merged(partials: pa.Table) -> pa.Table:
     """One partial a key. Exact, associative and commutative: extremes by order, and sums of whole decimals."""
-    return _computed(_MERGED, partials)
+    key = (
+        _codes(partials["symbol"]),
+        _codes(partials["interval"]),
+        microseconds(partials["window_start"]),
+        _whole(partials["is_quote"]),
+    )
+    places = {
+        end: (
+            microseconds(partials[f"{end}_time"]),
+            _whole(partials[f"{end}_offset"]),
+            _whole(partials[f"{end}_partition"]),
+            _ranks(partials[f"{end}_id"]),
+        )
+        for end in ("first", "last")
+    }
+    order = _sorted(key, places["first"])
+    groups = _Groups.of(tuple(part[order] for part in key))
+    first = order[groups.starts]
+    order_by_last = _sorted(key, places["last"])
+    last = order_by_last[groups.ends]
+    sums = groups.aggregated(
+        partials.select(["high", "low", "volume", "volumes", "weighted", "weights", "event_count"]).take(
+            pa.array(order)
+        ),
+        {"volumes": "sum", "weights": "sum", "event_count": "sum"},
+    )
+    return _as_partials(partials.take(pa.array(first)), partials.take(pa.array(last)), sums)
 
 
-def candles_from(partials: DataFrame) -> DataFrame:
-    """The candles of complete, merged partials: the columns of `candles_of`, and `partials`, what they came from.
+def candles_from(partials: pa.Table) -> pa.Table:
+    """The candles (CANDLE_SCHEMA) of complete, merged partials. Quotes make one only where nothing else does."""
+    key = (_codes(partials["symbol"]), _codes(partials["interval"]), microseconds(partials["window_start"]))
+    side = (_whole(partials["is_quote"]),)
+    chosen = partials.take(pa.array(_firsts(key, side)))
+    volume = _fitting(chosen["volume"], _VOLUME)
+    columns = {name: chosen[name] for name in CANDLE_SCHEMA.names if name != "vwap"}
+    columns |= {"volume": volume, "vwap": _vwap(chosen, volume)}
+    return pa.table({name: columns[name] for name in CANDLE_SCHEMA.names}).cast(CANDLE_SCHEMA)
 
-    Quotes make a candle only where nothing else does.
-    """
-    return _computed(_CANDLES, partials)
+
+def _vwap(chosen: pa.Table, volume: pa.ChunkedArray) -> pa.Array:
+    """Σ(high+low+close)·volume / 3Σvolume, half up to 12 decimals; by whole numbers, for no float is exact here."""
+    known = pc.equal(chosen["weights"], chosen["volumes"])
+    numerators = pc.if_else(known, chosen["weighted"], None).to_pylist()
+    figures: list[Decimal | None] = []
+    for numerator, total in zip(numerators, volume.to_pylist(), strict=True):
+        if numerator is None or not total:
+            figures.append(None)
+            continue
+        divisor = 3 * int(total.scaleb(8))
+        # 1e-16 over 1e-8 leaves 1e-8; four more places, doubled for the rounding.
+        figures.append(Decimal((20_000 * int(numerator) + divisor) // (2 * divisor)).scaleb(-12))
+    return pa.array(figures, _VWAP)
 
 
-def _computed(statement: str, rows: DataFrame) -> DataFrame:
-    return rows.sparkSession.sql(statement, rows=rows)
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Runs of equal keys in rows that are sorted by key: the first and last row of each, and each row's run."""
+
+    starts: IntArray
+    ends: IntArray
+    run: IntArray
+
+    @classmethod
+    def of(cls, key: tuple[IntArray, ...]) -> _Groups:
+        count = len(key[0])
+        changes = np.zeros(count, dtype=bool)
+        changes[:1] = True
+        for part in key:
+            changes[1:] |= part[1:] != part[:-1]
+        starts = np.flatnonzero(changes)
+        return cls(starts, np.append(starts[1:], count)[: len(starts)] - 1, np.cumsum(changes) - 1)
+
+    def aggregated(self, rows: pa.Table, counts: dict[str, str]) -> pa.Table:
+        """high, low, volume, weighted of each run, and `counts` as they say: column to Arrow's aggregation."""
+        wide = {"volume": rows["volume"].cast(_WIDE_VOLUME), "weighted": _wide_weight(rows["weighted"])}
+        given = pa.table({"run": self.run} | {name: wide.get(name, rows[name]) for name in rows.column_names})
+        wanted = {"high": "max", "low": "min", "volume": "sum", "weighted": "sum"} | counts
+        found = given.group_by("run", use_threads=False).aggregate(list(wanted.items()))
+        return pa.table({name: found[f"{name}_{kind}"] for name, kind in wanted.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Events by symbol, side (quotes apart), time, Kafka's order and id: windows of any length lie in one piece."""
+
+    rows: pa.Table
+    symbol: IntArray
+    is_quote: IntArray
+    time: IntArray
+    order: IntArray
+
+    @classmethod
+    def of(cls, events: pa.Table) -> _Ordered:
+        symbol = _codes(events["symbol"])
+        is_quote = pc.equal(events["kind"], "quote").cast(pa.int64()).to_numpy()
+        time = microseconds(events["event_time"])
+        offset, partition = _arrival(events)
+        order = _sorted((symbol, is_quote), (time, offset, partition))
+        ties = np.ones(max(0, len(order) - 1), dtype=bool)
+        for part in (symbol, time, offset, partition):
+            ties &= part[order[1:]] == part[order[:-1]]
+        if ties.any():
+            # Only what did not come by Kafka, or came by a topic made again, needs the id as the last word.
+            order = _sorted((symbol, is_quote), (time, offset, partition, _ranks(events["event_id"])))
+        return cls(_placed(events, offset, partition), symbol, is_quote, time, order)
+
+    def sums(self, interval: Interval, seconds: int, fits: np.ndarray) -> pa.Table:
+        """The partials of one interval, from the events whose windows are long enough."""
+        order = self.order if fits.all() else self.order[fits[self.order]]
+        length = seconds * MICROSECONDS
+        time = self.time[order]
+        groups = _Groups.of((self.symbol[order], self.is_quote[order], time // length))
+        rows = self.rows.take(pa.array(order))
+        first, last = (rows.take(pa.array(edge)) for edge in (groups.starts, groups.ends))
+        counted_rows = rows.select(["high", "low", "volume", "weighted"])
+        for name, of in (("volumes", "volume"), ("weights", "weighted"), ("event_count", "high")):
+            counted_rows = counted_rows.append_column(name, rows[of])
+        counts = dict.fromkeys(("volumes", "weights", "event_count"), "count")
+        starts = pa.array(time[groups.starts] // length * length).cast(_TIME)
+        first = first.append_column("interval", pa.repeat(interval, len(starts))).append_column("window_start", starts)
+        return _as_partials(first, last, groups.aggregated(counted_rows, counts))
+
+
+def _placed(events: pa.Table, offset: IntArray, partition: IntArray) -> pa.Table:
+    """The events with what their partials need: weight, place, side."""
+    places = {
+        "time": events["event_time"],
+        "offset": pa.array(offset),
+        "partition": pa.array(partition.astype(np.int32)),
+        "id": events["event_id"],
+    }
+    columns = {name: events[name] for name in ("symbol", "open", "high", "low", "close", "volume", "source")}
+    columns |= {f"{end}_{name}": column for end in ("first", "last") for name, column in places.items()}
+    typical = pc.add(pc.add(events["high"], events["low"]), events["close"])
+    weight = pc.multiply(typical.cast(pa.decimal256(20, 8)), events["volume"].cast(pa.decimal256(28, 8)))
+    return pa.table(columns | {"weighted": weight, "is_quote": pc.equal(events["kind"], "quote")})
+
+
+def _as_partials(first: pa.Table, last: pa.Table, sums: pa.Table) -> pa.Table:
+    columns = {name: first[name] for name in (*PARTIAL_KEY, "open")}
+    columns |= {name: first[name] for name in PARTIAL_SCHEMA.names if name.startswith("first_")}
+    columns |= {name: last[name] for name in PARTIAL_SCHEMA.names if name.startswith("last_")}
+    columns |= {"close": last["close"], "source": last["source"]}
+    columns |= {name: sums[name] for name in ("high", "low", "volumes", "event_count")}
+    weighted = _fitting(_unscaled(sums["weighted"]), _WEIGHTED)
+    columns |= {"volume": _fitting(sums["volume"], _VOLUMES), "weighted": weighted}
+    # A sum too long to keep is null, which a later sum would leave out unseen: so none of its parts counts.
+    columns["weights"] = pc.if_else(pc.is_null(weighted), 0, sums["weights"])
+    return pa.table({name: columns[name] for name in PARTIAL_SCHEMA.names}).cast(PARTIAL_SCHEMA)
+
+
+def _fitting(figures: pa.ChunkedArray, kind: pa.Decimal128Type) -> pa.ChunkedArray:
+    """As `kind`, same scale; null where a figure has more digits than it holds. None is negative."""
+    limit = pa.scalar(Decimal(10) ** (kind.precision - kind.scale), pa.decimal256(76, kind.scale))
+    wide = figures.cast(pa.decimal256(76, kind.scale))
+    return pc.if_else(pc.less(wide, limit), wide, None).cast(kind)
+
+
+def _wide_weight(weighted: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Of 1e-16 each, whether they come as such or as the whole numbers that partials keep."""
+    if pa.types.is_decimal256(weighted.type):
+        return weighted.cast(_WIDE_WEIGHT)
+    return _rescaled(weighted.cast(pa.decimal256(76, 0)), _WIDE_WEIGHT)
+
+
+def _unscaled(weighted: pa.ChunkedArray) -> pa.ChunkedArray:
+    return _rescaled(weighted, pa.decimal256(76, 0))
+
+
+def _rescaled(figures: pa.ChunkedArray, kind: pa.Decimal256Type) -> pa.ChunkedArray:
+    """The same digits with the point elsewhere."""
+    chunks = [
+        pa.Array.from_buffers(kind, len(chunk), chunk.buffers(), chunk.null_count, chunk.offset)
+        for chunk in figures.chunks
+    ]
+    return pa.chunked_array(chunks, kind)
+
+
+def _arrival(events: pa.Table) -> tuple[IntArray, IntArray]:
+    """Kafka's offset and partition of each; what did not come by Kafka is after all that did."""
+    offset = pc.fill_null(events["kafka_offset"], _NO_OFFSET)
+    return _whole(offset), _whole(pc.fill_null(events["kafka_partition"], 0))
+
+
+def _firsts(key: tuple[IntArray, ...], order: tuple[IntArray, ...]) -> IntArray:
+    """The place of the first row of each key in this order."""
+    places = _sorted(key, order)
+    return places[_Groups.of(tuple(part[places] for part in key)).starts]
+
+
+def _sorted(key: tuple[IntArray, ...], order: tuple[IntArray, ...]) -> IntArray:
+    return np.lexsort(tuple(reversed((*key, *order))))
+
+
+def _codes(names: pa.ChunkedArray) -> IntArray:
+    """A number for each different name, in no special order."""
+    return _whole(pa.chunked_array([names.combine_chunks().dictionary_encode().indices]))
+
+
+def _ranks(names: pa.ChunkedArray) -> IntArray:
+    ranks: IntArray = pc.rank(names.combine_chunks(), tiebreaker="dense").to_numpy().astype(np.int64)
+    return ranks
+
+
+def _whole(numbers: pa.ChunkedArray) -> IntArray:
+    whole: IntArray = numbers.cast(pa.int64()).to_numpy()
+    return whole
+
+
+def _spark_type(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    return {pa.string(): "string", pa.int32(): "int", _TIME: "timestamp"}[kind]

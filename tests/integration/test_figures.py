@@ -96,7 +96,7 @@ def assert_equals_batch_and_reference(query: Query, spark: SparkSession, symbols
     assert all(before[:2])
     store = StreamStore(query.services.writer_database_url, 0)
     for day in sorted({row[2].astimezone(UTC).date() for row in before[0]}):
-        recompute_day(spark, store, day, "stock", DELAY)
+        recompute_day(store, day, "stock", DELAY)
     repair_indicators(store)
     store.close()
     again = [query.rows(statement, symbols) for statement in (CANDLES, FIGURES, ANOMALIES)]

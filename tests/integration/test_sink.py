@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from include.market.event import MICROSECONDS, MarketEvent, bar, encode
 from include.storage.cache import CacheManager
-from include.storage.lease import Lease
+from include.storage.lease import Lease, application_name
 from include.storage.stream_store import Batch, CheckpointSetBack, StreamStore
 from spark_jobs.recompute import recompute_day
 from spark_jobs.sinks import EventSink
@@ -43,6 +44,7 @@ RECORDS = pa.schema(
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else workers run the first python3 on the path
     builder = SparkSession.builder.master("local[2]").appName("sink").config("spark.ui.enabled", "false")
     session = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     yield session
@@ -181,9 +183,9 @@ def test_recomputation_repairs_what_differs_and_nothing_else(
     store = StreamStore(services.writer_database_url, 0)
     day = datetime.fromtimestamp(BASE / MICROSECONDS, UTC).date()
     # Another query's ledger may close windows here; a first run settles that, the damage included.
-    first = recompute_day(spark, store, day, "stock", DELAY)
+    first = recompute_day(store, day, "stock", DELAY)
     assert first["changed"] >= 2
-    assert recompute_day(spark, store, day, "stock", DELAY)["changed"] == 0
+    assert recompute_day(store, day, "stock", DELAY)["changed"] == 0
     store.close()
     figures = [row[:11] for row in query.rows(table)]
     assert figures == [row[:11] for row in right]
@@ -203,10 +205,12 @@ def test_a_silent_market_is_closed_by_the_clock_and_not_before(query: Query) -> 
 
 def test_a_batch_outlives_the_loss_of_its_connection(query: Query) -> None:
     query.batch(0, minute("K1", 0, 10))
-    gone = query.rows(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE usename = 'pipeline_writer' AND state = 'idle' AND query ILIKE 'commit%%'"
-    )
+    with psycopg.connect(query.services.writer_database_url) as other:
+        gone = other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = %s",
+            (application_name(query.sink.epoch),),
+        ).fetchall()
     assert gone
     query.batch(1, minute("K1", 1, 11))
     assert query.rows(CANDLES, "K1") == [(10, False), (11, False)]

@@ -1,13 +1,14 @@
-"""The driver's own judgement: what stands still, and which line says why."""
+"""What the driver says of itself: its figures, and which line says why it ended."""
 
 from __future__ import annotations
 
-import pyarrow as pa
-import pytest
+from types import SimpleNamespace
+from typing import Any
 
-from include.errors import MarketDataError
+import pyarrow as pa
+
 from spark_jobs.sinks import offset_ranges
-from spark_jobs.watch import STUCK_SECONDS, ProgressWatch, _behind, reason_of
+from spark_jobs.watch import Figures, _behind, reason_of
 
 SINK_ERROR = """An exception was raised by the Python Proxy. Return Message: Traceback (most recent call last):
   File "sinks.py", line 50, in write
@@ -18,16 +19,36 @@ psycopg.errors.DuplicateTable: relation "x" already exists
 """
 
 
-def test_a_query_that_reports_is_left_alone_and_a_silent_one_is_found() -> None:
-    now = [0.0]
-    watch = ProgressWatch(lambda: now[0])
-    for second in range(0, 1_000, 10):
-        now[0] = second
-        watch.look("events_stock", f"report {second}")
-        if second <= STUCK_SECONDS:
-            watch.look("events_crypto", None)
-    with pytest.raises(MarketDataError, match="events_crypto has made no progress"):
-        watch.look("events_crypto", None)
+def progress(batch: int, rows: int, milliseconds: int) -> SimpleNamespace:
+    source = SimpleNamespace(endOffset='{"t": {"0": 5}}', latestOffset='{"t": {"0": 7}}')
+    return SimpleNamespace(
+        batchId=batch,
+        numInputRows=rows,
+        durationMs={"triggerExecution": milliseconds},
+        inputRowsPerSecond=12.34,
+        processedRowsPerSecond=None,
+        eventTime={"watermark": "2026-01-01T00:00:00.000Z"},
+        sources=[source],
+    )
+
+
+def test_figures_of_a_query_know_how_long_its_batches_take() -> None:
+    figures = Figures()
+    query: Any = SimpleNamespace(name="events_stock", lastProgress=None)
+    assert figures.of(query)["batch_id"] is None
+    for batch in range(200):
+        query.lastProgress = progress(batch, rows=1, milliseconds=100 + batch)
+        figures.of(query)
+    query.lastProgress = progress(200, rows=0, milliseconds=90_000)
+    assert figures.of(query) == {
+        "batch_id": 200,
+        "input_rows_per_second": 12.3,
+        "rows_per_second": 0.0,
+        "watermark": "2026-01-01T00:00:00.000Z",
+        "lag": 2,
+        # Of the last 100 batches with rows, 200 to 299 ms.
+        "batch_seconds_p95": 0.294,
+    }
 
 
 def test_the_reason_is_the_sinks_own_line() -> None:

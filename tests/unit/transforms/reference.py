@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 SECONDS = {"1m": 60, "5m": 300}
+#: Of a sum of volumes, and of Σ(high + low + close) · volume.
+VOLUME_LIMIT, WEIGHTED_LIMIT = 10**20, 10**22
 Row = dict[str, Any]
 
 
@@ -50,26 +52,24 @@ def _candle(rows: list[Row]) -> Row:
         if row["volume"] is not None
     )
     total = sum(volumes, Fraction(0))
+    # What no column holds is null: see `candles_of_table`.
+    has_volume = bool(volumes) and total < VOLUME_LIMIT
     return {
         "open": rows[0]["open"],
         "high": max(row["high"] for row in rows),
         "low": min(row["low"] for row in rows),
         "close": rows[-1]["close"],
-        "volume": as_decimal(total, 8) if volumes else None,
-        "vwap": as_decimal(weighted / total, 12) if total else None,
+        "volume": as_decimal(total, 8) if has_volume else None,
+        "vwap": as_decimal(weighted / total, 12) if has_volume and total and 3 * weighted < WEIGHTED_LIMIT else None,
         "event_count": len(rows),
         "source": rows[-1]["source"],
     }
 
 
 def as_decimal(figure: Fraction, places: int) -> Decimal:
-    """Rounded half up, exactly."""
+    """Rounded half up, exactly, however long."""
     steps = (figure * 10**places * 2 + 1) / 2
-    return (
-        Decimal(steps.numerator // steps.denominator)
-        .scaleb(-places)
-        .quantize(Decimal(1).scaleb(-places), rounding=ROUND_FLOOR)
-    )
+    return Decimal(f"{steps.numerator // steps.denominator}E-{places}")
 
 
 def indicators(candles: pd.DataFrame) -> pd.DataFrame:
