@@ -19,6 +19,7 @@ from include.errors import LeaseLost
 from include.market.event import AssetClass
 from include.storage.cache import CacheManager, LatestPrice
 from include.storage.stream_store import EVENT_COLUMNS, Batch, CheckpointSetBack, Offsets, StreamStore
+from spark_jobs.failpoints import failpoint
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
@@ -64,6 +65,7 @@ class EventSink:
         ledger then. A unique key that another writer took between our look and our copy is seen the next time.
         """
         rows = parsed.toArrow()
+        failpoint("batch read")
         attempts = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, psycopg.errors.UniqueViolation)),
             stop=stop_after_delay(self.outage_seconds),
@@ -78,7 +80,9 @@ class EventSink:
         except Exception:
             self.on_failure({"query": self.query_name, "batch_id": batch_id, "offsets": offset_ranges(rows)})
             raise
+        failpoint("committed")
         self._show(prices)
+        failpoint("shown")
         self.on_commit(offset_ranges(rows))
 
     def finalise_silent(self) -> int:
@@ -93,7 +97,7 @@ class EventSink:
             return batch.figures.finalise(datetime.now(UTC) - self.watermark_delay, self.asset_class)
 
     def refill_cache(self) -> None:
-        """Bring Redis up to date from PostgreSQL: it may have been emptied while no driver ran."""
+        """Bring Redis up to date from PostgreSQL: it may have been emptied. Raises psycopg.Error."""
         self._show(self.store.all_latest_prices(self.asset_class))
 
     def _commit(self, rows: pa.Table, batch_id: int) -> list[LatestPrice]:
@@ -102,7 +106,9 @@ class EventSink:
                 new = self._store(rows, batch, batch_id)
             else:
                 new = self._recall(rows, batch, batch_id)
-            return batch.latest_prices(new)
+            prices = batch.latest_prices(new)
+            failpoint("before commit")
+        return prices
 
     def _store(self, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
         valid = _valid(rows)
@@ -110,6 +116,7 @@ class EventSink:
         newest_before = batch.newest_event_time()
         newest = _newest(newest_before, pc.max(valid["event_time"]).as_py())
         new = batch.add_events(valid)
+        failpoint("events stored")
         dead = batch.add_dead_letters(refused)
         late = batch.add_late(new, self._watermark(newest_before))
         if new.num_rows:
@@ -122,7 +129,7 @@ class EventSink:
             "rows_late": late,
             "max_event_time": newest,
         }
-        batch.close_ledger(self.checkpoint_id, batch_id, self.epoch, facts)
+        batch.close_ledger(batch_id, self.epoch, facts)
         return new
 
     def _compute(self, batch: Batch, new: pa.Table, watermark: datetime | None) -> None:

@@ -23,6 +23,7 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+import redis
 import structlog
 from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
@@ -136,7 +137,7 @@ def make_sink(chosen: Settings, epoch: int, asset_class: AssetClass, *, rebuild:
     servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
     store = StreamStore(writer_url(chosen), epoch)
     folder = chosen.state_dir / "checkpoints" / "v1" / name
-    sink = EventSink(
+    return EventSink(
         query_name=name,
         asset_class=asset_class,
         checkpoint_id=open_checkpoint(folder, name, topic_id(servers, EVENTS[asset_class]), store, rebuild=rebuild),
@@ -145,8 +146,6 @@ def make_sink(chosen: Settings, epoch: int, asset_class: AssetClass, *, rebuild:
         store=store,
         cache=CacheManager(required(chosen.redis_url, "REDIS_URL")),
     )
-    sink.refill_cache()
-    return sink
 
 
 def start_query(spark: SparkSession, chosen: Settings, spark_chosen: SparkSettings, sink: EventSink) -> StreamingQuery:
@@ -220,12 +219,22 @@ class Chores(threading.Thread):
         try:
             for sink in self._sinks:
                 sink.finalise_silent()
+            self._refill_cache()
             while self._store.send_anomalies(self._topic):
                 pass
             for mirror in self._mirrors:
                 mirror.send()
-        except (psycopg.Error, PublishError, KafkaException, LeaseLost) as failure:
+        except (psycopg.Error, redis.RedisError, PublishError, KafkaException, LeaseLost) as failure:
             log.warning("left for the next round", reason=str(failure).strip())
+
+    def _refill_cache(self) -> None:
+        """Redis may have been emptied, or come back with what it had a minute ago; at the start, too."""
+        cache = self._sinks[0].cache
+        if cache.is_filled():
+            return
+        for sink in self._sinks:
+            sink.refill_cache()
+        cache.mark_filled()
 
 
 def writer_url(chosen: Settings) -> str:

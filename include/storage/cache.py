@@ -15,6 +15,7 @@ from include.market.event import plain
 from include.settings import required, settings
 
 CHANNEL = "prices"
+_FILLED = "prices:filled"
 #: Write and announce a price only if it is not older than the one held: replays and races are harmless.
 _SET_IF_NEWER = """
 local held = redis.call('GET', KEYS[1])
@@ -102,12 +103,23 @@ class CacheManager:
         values = cast("list[str | None]", self._client.mget([_key(name) for name in names]))
         return {name: json.loads(value) for name, value in zip(names, values, strict=True) if value}
 
+    def is_filled(self) -> bool:
+        """Whether Redis still is what `mark_filled` was said of: not emptied since, not started again."""
+        return self._client.get(_FILLED) == self._run_id()
+
+    def mark_filled(self) -> None:
+        """Say that every price of the warehouse is here."""
+        self._client.set(_FILLED, self._run_id())
+
     def ping(self) -> bool:
         """Raises redis.RedisError if Redis is out of reach."""
         return bool(self._client.ping())
 
     def close(self) -> None:
         self._client.close()
+
+    def _run_id(self) -> str:
+        return str(self._client.info("server")["run_id"])
 
 
 def _key(symbol: str) -> str:

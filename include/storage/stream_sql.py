@@ -71,13 +71,16 @@ FROM staged_events came JOIN market_events held USING (event_id, event_time, kaf
 WHERE held.revision = 0
 """
 NEW_EVENTS = "COPY (SELECT kafka_partition, kafka_offset FROM new_events) TO STDOUT (FORMAT csv, HEADER)"
+_TOPIC_ID = """coalesce((
+    SELECT topic_id FROM stream_checkpoints
+    WHERE query_name = %(query_name)s AND checkpoint_id = %(checkpoint_id)s), '')"""
 LATE = f"""
-INSERT INTO late_events ({LATE_COLUMNS}, reason, watermark)
-SELECT {LATE_COLUMNS}, 'older than the watermark', %(watermark)s FROM staged_late ON CONFLICT DO NOTHING
+INSERT INTO late_events ({LATE_COLUMNS}, topic_id, reason, watermark)
+SELECT {LATE_COLUMNS}, {_TOPIC_ID}, 'older than the watermark', %(watermark)s FROM staged_late ON CONFLICT DO NOTHING
 """
 DEAD_LETTERS = f"""
-INSERT INTO dead_letters ({_REFUSED_COLUMNS}, payload)
-SELECT {_REFUSED_COLUMNS}, decode(payload, 'hex') FROM staged_refused ON CONFLICT DO NOTHING
+INSERT INTO dead_letters ({_REFUSED_COLUMNS}, topic_id, payload)
+SELECT {_REFUSED_COLUMNS}, {_TOPIC_ID}, decode(payload, 'hex') FROM staged_refused ON CONFLICT DO NOTHING
 """
 NEWEST_EVENT_TIME = "SELECT max(max_event_time) AS newest FROM stream_batches WHERE query_name = %s"
 _PRICE = """

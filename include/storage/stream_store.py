@@ -45,10 +45,15 @@ class Batch:
     """One open transaction. Use through `StreamStore.batch`. `figures` has its candles and what follows from them."""
 
     def __init__(
-        self, cursor: psycopg.Cursor[dict[str, Any]], query_name: str, held_offsets: Offsets | None = None
+        self,
+        cursor: psycopg.Cursor[dict[str, Any]],
+        query_name: str,
+        checkpoint_id: str = "",
+        held_offsets: Offsets | None = None,
     ) -> None:
         self._cursor = cursor
         self._query_name = query_name
+        self._names = {"query_name": query_name, "checkpoint_id": checkpoint_id}
         self.figures = FigureTables(cursor)
         #: The offsets that the ledger has for this batch; None if it was never committed.
         self.held_offsets = held_offsets
@@ -76,7 +81,7 @@ class Batch:
         """Store refused records (topic, kafka_partition, kafka_offset, symbol, source, reason, payload)."""
         if refused.num_rows:
             copy_in(self._cursor, f"staged_refused ({', '.join(refused.column_names)})", refused)
-            self._cursor.execute(sql.DEAD_LETTERS)
+            self._cursor.execute(sql.DEAD_LETTERS, self._names)
         return int(refused.num_rows)
 
     def newest_event_time(self) -> datetime | None:
@@ -92,7 +97,7 @@ class Batch:
         if late.num_rows:
             columns = ["event_id", "symbol", "event_time", "topic", "kafka_partition", "kafka_offset"]
             copy_in(self._cursor, f"staged_late ({sql.LATE_COLUMNS})", late.select(columns))
-            self._cursor.execute(sql.LATE, {"watermark": watermark})
+            self._cursor.execute(sql.LATE, {**self._names, "watermark": watermark})
         return int(late.num_rows)
 
     def latest_prices(self, new: pa.Table) -> list[LatestPrice]:
@@ -100,9 +105,9 @@ class Batch:
         copy_in(self._cursor, f"staged_prices ({sql.PRICE_COLUMNS})", _newest_of_each_symbol(new))
         return [LatestPrice(**row) for row in self._cursor.execute(sql.LATEST).fetchall()]
 
-    def close_ledger(self, checkpoint_id: str, batch_id: int, epoch: int, facts: dict[str, Any]) -> None:
+    def close_ledger(self, batch_id: int, epoch: int, facts: dict[str, Any]) -> None:
         """The batch's row in the ledger; `facts` are its remaining columns."""
-        row = {"query_name": self._query_name, "checkpoint_id": checkpoint_id, "batch_id": batch_id, "epoch": epoch}
+        row = {**self._names, "batch_id": batch_id, "epoch": epoch}
         self._cursor.execute(sql.LEDGER, {**row, **facts, "offsets": json.dumps(facts["offsets"])})
 
     def seconds_silent(self) -> float | None:
@@ -144,7 +149,7 @@ class StreamStore:
         """
         with self._fenced() as cursor:
             held = cursor.execute(sql.HELD_BATCH, (query_name, checkpoint_id, batch_id)).fetchone()
-            yield Batch(cursor, query_name, held["offsets"] if held else None)
+            yield Batch(cursor, query_name, checkpoint_id, held["offsets"] if held else None)
 
     @contextmanager
     def between_batches(self, query_name: str) -> Iterator[Batch]:

@@ -106,6 +106,31 @@ CREATE TABLE market.stream_checkpoints (
 );
 COMMENT ON COLUMN market.stream_checkpoints.topic_id IS 'A topic made again under its name counts from 0 again';
 """
+# A topic made again counts its records from 0 again: theirs are other records.
+COORDINATES = """
+ALTER TABLE market.dead_letters ADD COLUMN topic_id text NOT NULL DEFAULT '';
+ALTER TABLE market.dead_letters DROP CONSTRAINT dead_letters_topic_kafka_partition_kafka_offset_key;
+ALTER TABLE market.dead_letters ADD CONSTRAINT dead_letters_coordinates
+    UNIQUE (topic, topic_id, kafka_partition, kafka_offset);
+ALTER TABLE market.late_events ADD COLUMN topic_id text NOT NULL DEFAULT '';
+ALTER TABLE market.late_events DROP CONSTRAINT late_events_kafka_topic_kafka_partition_kafka_offset_key;
+ALTER TABLE market.late_events ADD CONSTRAINT late_events_coordinates
+    UNIQUE (kafka_topic, topic_id, kafka_partition, kafka_offset);
+"""
+# The old key knows no topic_id: the newest of equal coordinates stays.
+COORDINATES_BACK = """
+DELETE FROM market.dead_letters a USING market.dead_letters b
+WHERE (a.topic, a.kafka_partition, a.kafka_offset) = (b.topic, b.kafka_partition, b.kafka_offset) AND a.id < b.id;
+ALTER TABLE market.dead_letters DROP COLUMN topic_id;
+ALTER TABLE market.dead_letters ADD CONSTRAINT dead_letters_topic_kafka_partition_kafka_offset_key
+    UNIQUE (topic, kafka_partition, kafka_offset);
+DELETE FROM market.late_events a USING market.late_events b
+WHERE (a.kafka_topic, a.kafka_partition, a.kafka_offset) = (b.kafka_topic, b.kafka_partition, b.kafka_offset)
+  AND a.ctid < b.ctid;
+ALTER TABLE market.late_events DROP COLUMN topic_id;
+ALTER TABLE market.late_events ADD CONSTRAINT late_events_kafka_topic_kafka_partition_kafka_offset_key
+    UNIQUE (kafka_topic, kafka_partition, kafka_offset);
+"""
 GRANTS = """
 GRANT SELECT ON market.candle_partials, market.indicators, market.indicator_repairs, market.price_anomalies,
     market.anomaly_outbox, market.stream_checkpoints TO pipeline_writer, pipeline_reader, pipeline_checker;
@@ -118,11 +143,12 @@ GRANT INSERT ON market.stream_checkpoints TO pipeline_writer;
 
 
 def upgrade() -> None:
-    for statement in (PARTIALS, INDICATORS, ANOMALIES, CHECKPOINTS, GRANTS):
+    for statement in (PARTIALS, INDICATORS, ANOMALIES, CHECKPOINTS, COORDINATES, GRANTS):
         op.execute(statement)
 
 
 def downgrade() -> None:
+    op.execute(COORDINATES_BACK)
     op.execute("DROP INDEX market.candles_volumes")
     op.execute(
         "DROP TABLE market.candle_partials, market.indicators, market.indicator_repairs, market.price_anomalies, "
