@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from include.market.candle import KEY
 from include.storage.stream_figures_sql import ANOMALY_COLUMNS, INDICATOR_COLUMNS
 from spark_jobs.transforms.anomalies import anomalies_of_table
-from spark_jobs.transforms.candles import PARTIAL_SCHEMA, candles_from, counted, merged, partials_of
+from spark_jobs.transforms.candles import candles_from, counted, merged, partials_of
 from spark_jobs.transforms.indicators import indicators_of_table
 
 
@@ -20,7 +20,7 @@ def candles_with_partials(added: pa.Table, partials: pa.Table, events: pa.Table)
     `added`: events that count once each; `partials`: what is known of their windows; `events`: all events of
     other windows, to be counted again. See `FigureTables.basis`.
     """
-    known = [partials.cast(PARTIAL_SCHEMA), partials_of(added), partials_of(counted(events))]
+    known = [partials, partials_of(added), partials_of(counted(events))]
     together = merged(pa.concat_tables(known))
     return candles_from(together), together
 

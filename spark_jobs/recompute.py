@@ -18,8 +18,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
+from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
-from include.storage.stream_figures import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.storage.stream_store import StreamStore
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED

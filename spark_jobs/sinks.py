@@ -121,6 +121,9 @@ class EventSink:
         late = batch.add_late(new, self._watermark(newest_before))
         if new.num_rows:
             self._compute(batch, new, self._watermark(newest))
+        else:
+            # A repeat with a later time moves the watermark too.
+            batch.figures.finalise(self._watermark(newest), self.asset_class)
         facts = {
             "offsets": offset_ranges(rows),
             "rows_in": rows.num_rows,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from include.settings import PROJECT_ROOT
+from tests.ports import free_port_offset
+from tests.stores import services
+
+__all__ = ["services"]
 
 RECORDED_MINUTES = Path("bars_1m") / "us_equity"
-#: The contract's ports that a stack of ours listens on, without its offset.
-BASE_PORTS = (8080, 8050, 8070, 4040, 29092, 29093, 25432, 26379)
 
 
 @pytest.fixture(scope="session")
@@ -95,22 +96,6 @@ def start_stack() -> Iterator[Callable[..., RunningStack]]:
 def stack(start_stack: Callable[..., RunningStack]) -> RunningStack:
     """One sandbox stack for all tests that only need a running one."""
     return start_stack("sandbox")
-
-
-def free_port_offset() -> int:
-    """An offset at which every port of a stack is free; each process looks from another one on."""
-    offsets = list(range(1_000, 3_600, 100))
-    first = os.getpid() % len(offsets)
-    for offset in offsets[first:] + offsets[:first]:
-        if all(is_free(port + offset) for port in BASE_PORTS):
-            return offset
-    raise AssertionError("no free range of ports")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _foreign_settings() -> set[str]:

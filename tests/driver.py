@@ -14,7 +14,7 @@ from include.settings import PROJECT_ROOT
 from include.stack.control import DRIVER_SCRIPT
 from include.stack.layout import JARS
 from include.stack.processes import running_python
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 
 class Driver:

@@ -13,33 +13,14 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from include.market.candle import LONGEST_SECONDS
 from include.market.event import MICROSECONDS, AssetClass
+from include.market.tables import CANDLE_SCHEMA, EVENT_SCHEMA, PARTIAL_SCHEMA, TIME
 from include.storage import stream_figures_sql as sql
 from include.storage.stream_copy import copy_in, copy_out
 
-_TIME = pa.timestamp("us", tz="UTC")
-_PRICE = pa.decimal128(18, 8)
 _SPAN_US = LONGEST_SECONDS * MICROSECONDS
-_TYPES: dict[str, pa.DataType] = {
-    "event_time": _TIME, "window_start": _TIME, "first_time": _TIME, "last_time": _TIME,
-    **dict.fromkeys(("open", "high", "low", "close"), _PRICE),
-    **dict.fromkeys(("interval_seconds", "kafka_partition", "first_partition", "last_partition"), pa.int32()),
-    "revision": pa.int32(),
-    **dict.fromkeys(("kafka_offset", "first_offset", "last_offset", "volumes", "weights", "event_count"), pa.int64()),
-    "is_quote": pa.bool_(),
-    "weighted": pa.decimal128(38, 0),
-}  # fmt: skip
-_SPANS = pa.schema([("symbol", pa.string()), ("start", _TIME)])
-_FIRSTS = pa.schema([("symbol", pa.string()), ("interval", pa.string()), ("first", _TIME)])
-
-
-def _schema(columns: str, **types: pa.DataType) -> pa.Schema:
-    return pa.schema([(name, (_TYPES | types).get(name, pa.string())) for name in columns.split(", ")])
-
-
-#: The events of a window, as the candle transform takes them.
-EVENT_SCHEMA = _schema(sql.EVENT_FIGURES, volume=pa.decimal128(28, 8))
-PARTIAL_SCHEMA = _schema(sql.PARTIAL_COLUMNS, volume=pa.decimal128(38, 8))
-_CONTEXT = "symbol, interval, window_start, close, volume, source"
+_SPANS = pa.schema([("symbol", pa.string()), ("start", TIME)])
+_FIRSTS = pa.schema([("symbol", pa.string()), ("interval", pa.string()), ("first", TIME)])
+_CONTEXT = [CANDLE_SCHEMA.field(name) for name in ("symbol", "interval", "window_start", "close", "volume", "source")]
 
 
 class Lookback(Protocol):
@@ -135,8 +116,7 @@ class FigureTables:
         if at_most is not None:
             self._cursor.execute(sql.DEFER, {"at_most": at_most})
         seeds = [SQL(", {} AS {}").format(_stored(name), Identifier(f"seed_{name}")) for name in seeded]
-        types: dict[str, pa.DataType] = {f"seed_{name}": pa.float64() for name in seeded}
-        schema = _schema(", ".join((_CONTEXT, *types)), volume=pa.decimal128(28, 8), **types)
+        schema = pa.schema([*_CONTEXT, *((f"seed_{name}", pa.float64()) for name in seeded)])
         return (
             copy_out(self._cursor, SQL(sql.CONTEXT).format(seeds=SQL("").join(seeds)), schema),
             copy_out(self._cursor, sql.FIRSTS, _FIRSTS),
@@ -163,7 +143,7 @@ def _stored(indicator: str) -> Composed:
 
 def _span_starts(new: pa.Table) -> pa.ChunkedArray:
     micros = new["event_time"].cast(pa.int64())
-    return pc.multiply(pc.divide(micros, _SPAN_US), _SPAN_US).cast(_TIME)
+    return pc.multiply(pc.divide(micros, _SPAN_US), _SPAN_US).cast(TIME)
 
 
 def _with_revision(new: pa.Table) -> pa.Table:

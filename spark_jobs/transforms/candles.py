@@ -21,35 +21,24 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from include.market.candle import FIGURES, INTERVAL_SECONDS, KEY, PARTIAL_FIGURES, PARTIAL_KEY, Interval
+from include.market.candle import INTERVAL_SECONDS, PARTIAL_KEY, Interval
 from include.market.event import MICROSECONDS
+from include.market.tables import (
+    CANDLE_SCHEMA,
+    EVENT_SCHEMA,
+    PARTIAL_SCHEMA,
+    TIME,
+    VOLUME,
+    VOLUME_SUM,
+    VWAP,
+    WEIGHTED_SUM,
+)
 from spark_jobs.transforms.series import IntArray, microseconds
 
-#: What is read of each event; times are timestamps, the rest as in `market_events`.
-EVENT_COLUMNS = (
-    "event_id", "symbol", "source", "kind", "event_time", "interval_seconds",
-    "open", "high", "low", "close", "volume", "kafka_partition", "kafka_offset", "revision",
-)  # fmt: skip
 #: The place of rows that did not come by Kafka: after all that did.
 _NO_OFFSET = 2**63 - 1
-_PRICE, _VOLUME, _VWAP = pa.decimal128(18, 8), pa.decimal128(28, 8), pa.decimal128(28, 12)
-_TIME = pa.timestamp("us", "UTC")
-#: Sums: of volumes, and of (high + low + close) · volume in units of 1e-16, both wider than any real market.
-_VOLUMES, _WEIGHTED = pa.decimal128(38, 8), pa.decimal128(38, 0)
+#: Sums before it is known whether they fit.
 _WIDE_VOLUME, _WIDE_WEIGHT = pa.decimal256(76, 8), pa.decimal256(76, 16)
-_CANDLE_TYPES = {
-    "symbol": pa.string(), "interval": pa.string(), "window_start": _TIME,
-    **dict.fromkeys(("open", "high", "low", "close"), _PRICE),
-    "volume": _VOLUME, "vwap": _VWAP, "event_count": pa.int32(), "source": pa.string(),
-}  # fmt: skip
-_PARTIAL_TYPES = _CANDLE_TYPES | {
-    "is_quote": pa.bool_(), "volume": _VOLUMES, "weighted": _WEIGHTED,
-    **{f"{end}_{name}": kind for end in ("first", "last")
-       for name, kind in (("time", _TIME), ("offset", pa.int64()), ("partition", pa.int32()), ("id", pa.string()))},
-    **dict.fromkeys(("volumes", "weights", "event_count"), pa.int64()),
-}  # fmt: skip
-CANDLE_SCHEMA = pa.schema([(name, _CANDLE_TYPES[name]) for name in (*KEY, *FIGURES)])
-PARTIAL_SCHEMA = pa.schema([(name, _PARTIAL_TYPES[name]) for name in (*PARTIAL_KEY, *PARTIAL_FIGURES)])
 
 
 def candles_of(events: DataFrame, interval: Interval | None = None) -> DataFrame:
@@ -61,14 +50,14 @@ def candles_of(events: DataFrame, interval: Interval | None = None) -> DataFrame
         if held:
             yield from candles_of_table(pa.Table.from_batches(held)).to_batches()
 
-    candles = events.select(*EVENT_COLUMNS).repartition("symbol").mapInArrow(compute, schema)
+    candles = events.select(*EVENT_SCHEMA.names).repartition("symbol").mapInArrow(compute, schema)
     return candles if interval is None else candles.where(F.col("interval") == interval)
 
 
 def candles_of_table(events: pa.Table) -> pa.Table:
     """One row a symbol, interval and window that has a usable event: CANDLE_SCHEMA, the columns of `candles`.
 
-    `events` must hold all events of each window that it touches (`EVENT_COLUMNS`, any order, repeats and
+    `events` must hold all events of each window that it touches (EVENT_SCHEMA, any order, repeats and
     several revisions allowed). vwap is exact until the end and rounded once, half up, to 12 decimals. Volume is
     null if its sum has more than 20 digits before the point, vwap also if Σ(price·volume) has more than 22.
     """
@@ -136,7 +125,7 @@ def candles_from(partials: pa.Table) -> pa.Table:
     key = (_codes(partials["symbol"]), _codes(partials["interval"]), microseconds(partials["window_start"]))
     side = (_whole(partials["is_quote"]),)
     chosen = partials.take(pa.array(_firsts(key, side)))
-    volume = _fitting(chosen["volume"], _VOLUME)
+    volume = _fitting(chosen["volume"], VOLUME)
     columns = {name: chosen[name] for name in CANDLE_SCHEMA.names if name != "vwap"}
     columns |= {"volume": volume, "vwap": _vwap(chosen, volume)}
     return pa.table({name: columns[name] for name in CANDLE_SCHEMA.names}).cast(CANDLE_SCHEMA)
@@ -154,7 +143,7 @@ def _vwap(chosen: pa.Table, volume: pa.ChunkedArray) -> pa.Array:
         divisor = 3 * int(total.scaleb(8))
         # 1e-16 over 1e-8 leaves 1e-8; four more places, doubled for the rounding.
         figures.append(Decimal((20_000 * int(numerator) + divisor) // (2 * divisor)).scaleb(-12))
-    return pa.array(figures, _VWAP)
+    return pa.array(figures, VWAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +210,7 @@ class _Ordered:
         for name, of in (("volumes", "volume"), ("weights", "weighted"), ("event_count", "high")):
             counted_rows = counted_rows.append_column(name, rows[of])
         counts = dict.fromkeys(("volumes", "weights", "event_count"), "count")
-        starts = pa.array(time[groups.starts] // length * length).cast(_TIME)
+        starts = pa.array(time[groups.starts] // length * length).cast(TIME)
         first = first.append_column("interval", pa.repeat(interval, len(starts))).append_column("window_start", starts)
         return _as_partials(first, last, groups.aggregated(counted_rows, counts))
 
@@ -247,8 +236,8 @@ def _as_partials(first: pa.Table, last: pa.Table, sums: pa.Table) -> pa.Table:
     columns |= {name: last[name] for name in PARTIAL_SCHEMA.names if name.startswith("last_")}
     columns |= {"close": last["close"], "source": last["source"]}
     columns |= {name: sums[name] for name in ("high", "low", "volumes", "event_count")}
-    weighted = _fitting(_unscaled(sums["weighted"]), _WEIGHTED)
-    columns |= {"volume": _fitting(sums["volume"], _VOLUMES), "weighted": weighted}
+    weighted = _fitting(_unscaled(sums["weighted"]), WEIGHTED_SUM)
+    columns |= {"volume": _fitting(sums["volume"], VOLUME_SUM), "weighted": weighted}
     # A sum too long to keep is null, which a later sum would leave out unseen: so none of its parts counts.
     columns["weights"] = pc.if_else(pc.is_null(weighted), 0, sums["weights"])
     return pa.table({name: columns[name] for name in PARTIAL_SCHEMA.names}).cast(PARTIAL_SCHEMA)
@@ -315,4 +304,4 @@ def _whole(numbers: pa.ChunkedArray) -> IntArray:
 def _spark_type(kind: pa.DataType) -> str:
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision},{kind.scale})"
-    return {pa.string(): "string", pa.int32(): "int", _TIME: "timestamp"}[kind]
+    return {pa.string(): "string", pa.int32(): "int", TIME: "timestamp"}[kind]

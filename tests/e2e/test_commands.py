@@ -17,7 +17,8 @@ import pytest
 from include.settings import PROJECT_ROOT
 from include.stack.layout import Layout
 from include.stack.processes import of_stack
-from tests.conftest import RunningStack, free_port_offset, pipeline
+from tests.conftest import RunningStack, pipeline
+from tests.ports import free_port_offset
 from tests.waiting import wait_until
 
 PROMISED = {

@@ -11,7 +11,8 @@ import psycopg
 from include.stack.layout import Layout
 from include.stack.processes import of_stack
 from include.stack.supervisor import Supervisor
-from tests.conftest import BASE_PORTS, RunningStack, is_free
+from tests.conftest import RunningStack
+from tests.ports import BASE_PORTS, is_free
 
 
 def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(

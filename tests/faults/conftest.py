@@ -10,9 +10,7 @@ import pytest
 
 from tests.faults.feed import Record, records
 from tests.faults.world import Rows, World
-from tests.integration.conftest import Services, services
-
-__all__ = ["services"]
+from tests.stores import Services
 
 #: Printed with every failure; a run is repeated by setting it.
 SEED = int(os.environ.get("FAULT_SEED", "1"))

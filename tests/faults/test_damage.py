@@ -35,7 +35,6 @@ def flipped(folder: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "all deleted": (shutil.rmtree, "the checkpoint is gone"),
     "its identity deleted": (lambda folder: (folder / "pipeline_id").unlink(), "the checkpoint"),
     "Spark's metadata deleted": (lambda folder: (folder / "metadata").unlink(), "metadata"),
     "the newest batch cut off": (truncated, "an old or damaged copy"),
@@ -64,7 +63,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_rebuilt(world: World, undis
     world.check(undisturbed.rows)
 
 
-def test_yesterdays_copy_is_refused_and_rebuilt(world: World, undisturbed: Undisturbed) -> None:
+def test_yesterdays_copy_and_none_are_refused_and_rebuilt(world: World, undisturbed: Undisturbed) -> None:
     driver = world.driver()
     world.feed_and_commit()
     assert driver.stop() == 0
@@ -80,6 +79,9 @@ def test_yesterdays_copy_is_refused_and_rebuilt(world: World, undisturbed: Undis
     assert world.driver().process.wait(90) == EXIT_FAILED
     assert "an old or damaged copy" in last_error(world)
     assert "--rebuild" in last_error(world)
+    shutil.rmtree(checkpoints)
+    assert world.driver().process.wait(90) == EXIT_FAILED
+    assert "the checkpoint is gone" in last_error(world)
     world.driver("--rebuild")
     world.finish()
     world.check(undisturbed.rows)

@@ -1,4 +1,4 @@
-"""The driver is killed, frozen, doubled: nothing is lost or doubled, and no old one writes after a new one."""
+"""The driver fails, is killed, is frozen: nothing is lost or doubled, and no old one writes after a new one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from tests.faults.world import World
 from tests.waiting import wait_until
 
 
-def test_killed_at_each_edge_of_a_batch(world: World, undisturbed: Undisturbed) -> None:
+def test_failed_and_killed_at_each_edge_of_a_batch(world: World, undisturbed: Undisturbed) -> None:
+    failing = world.driver(failpoint="events stored:fail:3")
+    world.feed_until(lambda: not failing.is_running, "the failure")
+    assert failing.process.returncode == EXIT_FAILED
+    the_failed_batch_is_named(world)
     for place in PLACES:
         driver = world.driver(failpoint=f"{place}:kill:3")
         world.feed_until(lambda driver=driver: not driver.is_running, f"the kill at: {place}")
@@ -67,21 +71,7 @@ def test_a_frozen_one_is_replaced_and_thawed_writes_nothing(world: World, undist
     world.check(undisturbed.rows)
 
 
-def test_a_second_one_is_refused_while_the_first_goes_on(world: World, undisturbed: Undisturbed) -> None:
-    first = world.driver()
-    world.feed_and_commit()
-    second = world.driver()
-    assert second.process.wait(60) == EXIT_NOT_OWNER
-    assert "lease" in second.log.read_text()
-    assert first.is_running
-    world.finish()
-    world.check(undisturbed.rows)
-
-
-def test_a_batch_that_fails_is_named(world: World, undisturbed: Undisturbed) -> None:
-    driver = world.driver(failpoint="events stored:fail:3")
-    world.feed_until(lambda: not driver.is_running, "the failure")
-    assert driver.process.returncode == EXIT_FAILED
+def the_failed_batch_is_named(world: World) -> None:
     ((outcome, reason, batch),) = world.rows_of(
         "SELECT outcome, reason, failed_batch FROM stream_starts WHERE outcome IS NOT NULL"
     )
@@ -90,9 +80,6 @@ def test_a_batch_that_fails_is_named(world: World, undisturbed: Undisturbed) -> 
     assert batch["query"] in ("events_stock", "events_crypto")
     assert batch["batch_id"] >= 0
     assert batch["offsets"]
-    world.driver()
-    world.finish()
-    world.check(undisturbed.rows)
 
 
 def epoch(world: World) -> int:

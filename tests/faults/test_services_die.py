@@ -11,17 +11,21 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from include.stack.supervisor import Supervisor
+from spark_jobs.stream import EXIT_NOT_OWNER
 from tests.faults.conftest import Undisturbed
 from tests.faults.proxy import cutting
 from tests.faults.world import World
-from tests.integration.conftest import Services
+from tests.stores import Services
 from tests.waiting import wait_until
 
 
 def test_each_store_is_killed_and_comes_back(world: World, undisturbed: Undisturbed) -> None:
-    """One driver lives through all of it."""
+    """One driver lives through all of it, and while it lives a second one is refused."""
     driver = world.driver()
     world.feed_and_commit()
+    second = world.driver()
+    assert second.process.wait(60) == EXIT_NOT_OWNER
+    assert "lease" in second.log.read_text()
     for name, answers in (("postgres", postgres_answers), ("kafka", kafka_answers), ("redis", redis_answers)):
         kill(world.services, name)
         wait_until(lambda answers=answers: answers(world.services), seconds=60, what=f"{name} again")

@@ -21,7 +21,7 @@ from include.storage.supervision import SupervisionStore
 from spark_jobs.failpoints import VARIABLE
 from tests.driver import Driver
 from tests.faults.feed import Record
-from tests.integration.conftest import Services
+from tests.stores import Services
 from tests.waiting import wait_until
 
 CHUNK = 60

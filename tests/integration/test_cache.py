@@ -7,7 +7,7 @@ from decimal import Decimal
 import redis
 
 from include.storage.cache import CHANNEL, CacheManager, LatestPrice
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 
 def price(text: str, as_of: int) -> LatestPrice:

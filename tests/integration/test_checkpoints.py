@@ -10,7 +10,7 @@ import pytest
 
 from include.storage.stream_store import StreamStore
 from spark_jobs.checkpoints import CheckpointRefused, open_checkpoint
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 
 class Trial:

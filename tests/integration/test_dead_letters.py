@@ -19,8 +19,8 @@ from include.producers.spool import MemorySpool
 from include.settings import PROJECT_ROOT
 from include.sources.base import Rejected
 from include.storage.database import libpq_url
-from tests.integration.conftest import Services
 from tests.integration.test_publisher import STOCKS, Topic
+from tests.stores import Services
 from tests.unit.producers.test_letter_replay import KLINE, MINUTE
 from tests.unit.producers.told import a_bar
 

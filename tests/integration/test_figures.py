@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from include.market.event import MICROSECONDS, MarketEvent
 from include.storage.stream_store import StreamStore
 from spark_jobs.recompute import recompute_day, repair_indicators
-from tests.integration.conftest import Services
 from tests.integration.test_sink import BASE, DELAY, MINUTE, Query, epoch, minute, query, spark
+from tests.stores import Services
 from tests.unit.transforms import reference
 
 __all__ = ["epoch", "query", "spark"]

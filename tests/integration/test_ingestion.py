@@ -21,8 +21,8 @@ from include.producers.report import IngestionReport
 from include.producers.stock_producer import StockDataProducer
 from include.settings import PROJECT_ROOT
 from include.storage.database import libpq_url
-from tests.conftest import free_port_offset
-from tests.integration.conftest import Services
+from tests.ports import free_port_offset
+from tests.stores import Services
 from tests.waiting import wait_until
 
 

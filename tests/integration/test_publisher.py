@@ -28,7 +28,7 @@ from include.producers.spool import Spool
 from include.settings import PROJECT_ROOT
 from include.sources.base import MINUTE_US
 from include.stack.supervisor import Supervisor
-from tests.integration.conftest import Services
+from tests.stores import Services
 from tests.unit.producers.told import a_bar
 from tests.waiting import wait_until
 

@@ -19,12 +19,12 @@ from pyspark.sql import SparkSession
 
 from include.market.event import MICROSECONDS, MarketEvent, bar, encode
 from include.storage.cache import CacheManager
-from include.storage.lease import Lease, application_name
+from include.storage.lease import Lease
 from include.storage.stream_store import Batch, CheckpointSetBack, StreamStore
 from spark_jobs.recompute import recompute_day
 from spark_jobs.sinks import EventSink
 from spark_jobs.transforms.parse import parse
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 MINUTE = 60 * MICROSECONDS
 #: A day of its own: other tests write to today.
@@ -205,13 +205,10 @@ def test_a_silent_market_is_closed_by_the_clock_and_not_before(query: Query) -> 
 
 def test_a_batch_outlives_the_loss_of_its_connection(query: Query) -> None:
     query.batch(0, minute("K1", 0, 10))
+    connection = query.sink.store._connection
+    assert connection is not None
     with psycopg.connect(query.services.writer_database_url) as other:
-        gone = other.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE application_name = %s",
-            (application_name(query.sink.epoch),),
-        ).fetchall()
-    assert gone
+        other.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
     query.batch(1, minute("K1", 1, 11))
     assert query.rows(CANDLES, "K1") == [(10, False), (11, False)]
 

@@ -24,7 +24,7 @@ from include.storage.source_postgres import PostgresSourceState
 from include.storage.source_redis import RedisSourceState
 from include.storage.source_state import SourceStore
 from include.storage.source_switches import SourceSwitches
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 DAY = 86_400
 NOW = time.time_ns() // 1_000 // (60 * MICROSECONDS) * 60 * MICROSECONDS + 30 * MICROSECONDS

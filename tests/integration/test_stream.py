@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -23,14 +17,11 @@ from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, 
 from include.market.topics import EVENTS
 from include.producers.publisher import KafkaPublisher
 from include.producers.spool import MemorySpool
-from include.settings import PROJECT_ROOT
-from include.stack.control import DRIVER_SCRIPT
 from include.stack.kafka import create_topics
-from include.stack.layout import JARS
-from include.stack.processes import running_python
 from include.storage.cache import CacheManager
 from include.storage.lease import read_stream_state
-from tests.integration.conftest import Services
+from tests.driver import Driver
+from tests.stores import Services
 from tests.waiting import wait_until
 
 MINUTE = 60 * MICROSECONDS
@@ -63,50 +54,6 @@ def a_quote(symbol: str, offset_us: int, price: str, asset_class: AssetClass = "
         currency="USD",
         ingested_at=BASE,
     )
-
-
-class Driver:
-    """One spark-submit of the real application."""
-
-    def __init__(self, services: Services, log: Path, *arguments: str) -> None:
-        jars = ",".join(str(jar) for jar in sorted((JARS / "spark").glob("*.jar")))
-        configuration = {
-            "spark.jars": jars,
-            "spark.driver.host": "127.0.0.1",
-            "spark.ui.port": str(services.settings.ports.spark_ui),
-            "spark.log.level": "WARN",
-            "spark.driver.extraJavaOptions": "-Xss4m",
-        }
-        options = [part for name, value in configuration.items() for part in ("--conf", f"{name}={value}")]
-        self.log = log
-        self.layout = services.plan.layout
-        with log.open("ab") as output:
-            application = str(PROJECT_ROOT / "spark_jobs" / "stream.py")
-            self.process = subprocess.Popen(
-                ["spark-submit", "--master", "local[2]", *options, application, *arguments],
-                env=services.environment,
-                cwd=PROJECT_ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def kill(self) -> None:
-        """As a crash does it: JVM and Python at once, no goodbye."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-    def stop(self) -> int:
-        """SIGTERM to the Python process, as `./pipeline down` does."""
-        self.python().terminate()
-        return self.process.wait(60)
-
-    def python(self) -> psutil.Process:
-        """The half that runs our code; the other half is the JVM that spark-submit became."""
-        (found,) = (
-            driver for driver in running_python(self.layout, DRIVER_SCRIPT) if os.getsid(driver.pid) == self.process.pid
-        )
-        return found
 
 
 def query(services: Services, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -154,12 +101,11 @@ def publish(publisher: KafkaPublisher, *events: MarketEvent) -> None:
     publisher.confirm()
 
 
-@pytest.fixture
-def driver(services: Services, tmp_path: Path) -> Iterator[Driver]:
-    running = Driver(services, tmp_path / "driver.log")
+@pytest.fixture(scope="module")
+def driver(services: Services, empty_topics: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    running = Driver(services, tmp_path_factory.mktemp("driver") / "driver.log")
     yield running
-    if running.process.poll() is None:
-        assert running.stop() == 0, running.log.read_text()[-3000:]
+    assert running.stop() == 0, running.log.read_text()[-3000:]
 
 
 def test_events_become_rows_candles_and_prices(services: Services, publisher: KafkaPublisher, driver: Driver) -> None:
@@ -223,54 +169,6 @@ def test_a_late_event_is_counted_and_its_candle_is_right_all_the_same(
     assert finals == [(True,), (False,)]
 
 
-def test_a_killed_driver_leaves_nothing_lost_or_doubled(
-    services: Services, publisher: KafkaPublisher, tmp_path: Path
-) -> None:
-    events = [minute_bar("MSFT", minute, str(200 + minute)) for minute in range(200)]
-    first = Driver(services, tmp_path / "first.log")
-    publish(publisher, *events[:100])
-    wait_until(lambda: candles(services, "MSFT"), seconds=120, what="progress before the kill")
-    publish(publisher, *events[100:])
-    first.kill()
-    wait_until(lambda: not _alive(services), seconds=30, what="the dead driver's lease to run out")
-    second = Driver(services, tmp_path / "second.log")
-    rows = wait_until(
-        lambda: rows if len(rows := candles(services, "MSFT")) == 200 else None, seconds=120, what="all candles"
-    )
-    assert [row[3] for row in rows] == [Decimal(200 + minute) for minute in range(200)]
-    assert query(services, "SELECT count(*), count(DISTINCT event_id) FROM market_events WHERE symbol = 'MSFT'") == [
-        (200, 200)
-    ]
-
-    # Another driver finds the lease held and goes.
-    third = Driver(services, tmp_path / "third.log")
-    assert third.process.wait(90) == 3
-    assert "lease" in (tmp_path / "third.log").read_text()
-    assert second.process.poll() is None
-
-    # Stopped in order, started without its checkpoints: it does not go on by itself.
-    assert second.stop() == 0, second.log.read_text()[-3000:]
-    everything = "SELECT symbol, interval, window_start, open, high, low, close, volume, vwap, event_count FROM candles"
-    before = sorted(query(services, everything))
-    shutil.rmtree(services.plan.layout.state / "checkpoints")
-    assert Driver(services, tmp_path / "refused.log").process.wait(90) == 1
-    state = read_stream_state(services.database_url)
-    assert state is not None
-    assert "the checkpoint is gone" in (state.last_error or "")
-    assert "--rebuild" in (state.last_error or "")
-
-    # Asked to, it reads the topic again, and nothing changes.
-    batches = query(services, "SELECT count(*) FROM stream_batches")[0][0]
-    fourth = Driver(services, tmp_path / "fourth.log", "--rebuild")
-    wait_until(
-        lambda: query(services, "SELECT count(*) FROM stream_batches")[0][0] > batches,
-        seconds=120,
-        what="a batch of the new checkpoint",
-    )
-    assert fourth.stop() == 0, fourth.log.read_text()[-3000:]
-    assert sorted(query(services, everything)) == before
-
-
 def test_the_ledger_accounts_for_every_record(services: Services) -> None:
     rows = query(
         services,
@@ -304,23 +202,3 @@ def test_the_lag_stands_where_kafkas_own_tools_look(
 
     wait_until(mirrored, seconds=30, what="the offsets of the group")
     group.close()
-
-
-def test_when_the_jvm_alone_dies_python_says_so_and_goes(services: Services, tmp_path: Path) -> None:
-    driver = Driver(services, tmp_path / "jvm.log")
-    wait_until(lambda: _alive(services), seconds=120, what="the driver's heartbeat")
-    python = driver.python()
-    driver.process.kill()
-    python.wait(30)
-    state = read_stream_state(services.database_url)
-    assert state is not None
-    assert state.last_error == "the JVM is gone"
-    assert not state.is_alive
-
-
-def test_when_python_alone_dies_the_jvm_goes_too(services: Services, tmp_path: Path) -> None:
-    driver = Driver(services, tmp_path / "python.log")
-    wait_until(lambda: _alive(services), seconds=120, what="the driver's heartbeat")
-    driver.python().kill()
-    assert driver.process.wait(30) != 0
-    wait_until(lambda: not _alive(services), seconds=30, what="the dead driver's lease to run out")

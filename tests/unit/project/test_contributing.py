@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,15 +14,29 @@ from include.errors import BadPayload, RateLimited
 from include.market.instrument import Instrument
 from include.settings import PROJECT_ROOT, Settings
 from include.sources.base import QUOTES, Answer, PriceSource
+from spark_jobs.transforms.indicators import indicators_of_table
+from tests.unit.transforms.candle_series import table
 
 NOW = 1_700_000_000_000_000
 AAPL, MSFT = (Instrument(symbol, "stock", symbol, {"example": symbol}) for symbol in ("AAPL", "MSFT"))  # type: ignore[dict-item]
 
 
+def code_of_the_page(first_words: str) -> str:
+    page = (PROJECT_ROOT / "CONTRIBUTING.md").read_text()
+    (code,) = re.findall(rf'```python\n("""{first_words}: .*?)```', page, re.DOTALL)
+    return str(code)
+
+
+def test_the_indicator_of_the_page_is_computed() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(code_of_the_page("Mean volume"), "CONTRIBUTING.md", "exec"), names)
+    found = indicators_of_table(table([1, 2, 3, 4], volumes=[2, None, 4, 9]), [names["volume_mean"](2)])
+    assert found["volume_mean_2"].to_pylist() == [None, None, 3, 6.5]
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PriceSource]:
-    page = (PROJECT_ROOT / "CONTRIBUTING.md").read_text()
-    (code,) = re.findall(r'```python\n("""Example: .*?)```', page, re.DOTALL)
+    code = code_of_the_page("Example")
     file = tmp_path_factory.mktemp("example") / "example.py"
     file.write_text(code)
     spec = importlib.util.spec_from_file_location("example", file)

@@ -9,20 +9,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from include.market.candle import INTERVAL_SECONDS, Interval
-from spark_jobs.transforms.candles import EVENT_COLUMNS, candles_of
+from include.market.tables import EVENT_SCHEMA
+from spark_jobs.transforms.candles import candles_of
 from tests.unit.transforms import reference
 
 S = 1_700_000_100  # starts a window of five minutes
-TYPES: dict[str, pa.DataType] = {
-    "event_time": pa.timestamp("us", "UTC"),
-    "interval_seconds": pa.int32(),
-    **dict.fromkeys(("open", "high", "low", "close"), pa.decimal128(18, 8)),
-    "volume": pa.decimal128(28, 8),
-    "kafka_partition": pa.int32(),
-    "kafka_offset": pa.int64(),
-    "revision": pa.int32(),
-}
-SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in EVENT_COLUMNS])
 Row = dict[str, Any]
 
 
@@ -51,7 +42,7 @@ def event(kind: str, at: float, prices: str, volume: str | None = None, **more: 
 
 
 def run(spark: SparkSession, events: list[Row], interval: Interval = "1m") -> dict[tuple[str, int], Row]:
-    frame = spark.createDataFrame(pa.Table.from_pylist(events, schema=SCHEMA))
+    frame = spark.createDataFrame(pa.Table.from_pylist(events, schema=EVENT_SCHEMA))
     rows = candles_of(frame, interval).toArrow()
     assert rows.schema.field("volume").type == pa.decimal128(28, 8)
     assert rows.schema.field("vwap").type == pa.decimal128(28, 12)

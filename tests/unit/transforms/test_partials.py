@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from include.market.candle import INTERVAL_SECONDS, Interval
 from spark_jobs.transforms.candles import candles_from, candles_of_table, counted, merged, partials_of
 from tests.unit.transforms import exact, reference
-from tests.unit.transforms.test_candles import SCHEMA, Row, event
+from tests.unit.transforms.test_candles import EVENT_SCHEMA, Row, event
 
 Candles = dict[tuple[str, int], Row]
 #: Ticks of a price, and units of a volume: small ones tie, the largest have all the digits that a column holds.
@@ -60,7 +60,7 @@ def _first_deliveries(rows: list[Row]) -> list[Row]:
 
 
 def table(rows: list[Row]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=EVENT_SCHEMA)
 
 
 def by_key(candles: pa.Table, interval: Interval) -> Candles:
@@ -71,7 +71,7 @@ def by_key(candles: pa.Table, interval: Interval) -> Candles:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(streams(), st.randoms(use_true_random=False))
 def test_any_split_in_any_order_gives_the_candles_of_the_whole(rows: list[Row], dice: random.Random) -> None:
     whole = candles_of_table(table(rows))
@@ -92,7 +92,7 @@ def test_any_split_in_any_order_gives_the_candles_of_the_whole(rows: list[Row], 
         assert by_key(whole, interval) == reference.candles(rows, interval)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(streams(), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_says_nothing(rows: list[Row], dice: random.Random) -> None:
     whole = candles_of_table(table(rows))
@@ -101,7 +101,7 @@ def test_the_order_of_the_rows_says_nothing(rows: list[Row], dice: random.Random
         assert by_key(candles_of_table(table(rows)), interval) == by_key(whole, interval)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(streams(_USUAL_PRICES, _USUAL_VOLUMES))
 def test_the_two_references_agree(rows: list[Row]) -> None:
     figures = [

@@ -15,7 +15,7 @@ from include.settings import Settings, required
 from include.stack.control import Stack
 from include.stack.jars import install_jars
 from include.stack.plan import Plan, make_plan
-from tests.conftest import free_port_offset
+from tests.ports import free_port_offset
 
 
 @dataclass(frozen=True, slots=True)
