@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from rich.table import Table
 from benchmarks.broker import Broker, broker
 from benchmarks.parse import parse_rates, recorded_bodies
 from benchmarks.produce import WAYS, events
-from include.errors import StackError
+from include.errors import MarketDataError, StackError
 from include.market import topics
 from include.market.event import encode
 from include.settings import PROJECT_ROOT
@@ -57,8 +58,12 @@ class Run:
     per_second: float
 
 
-def run(as_json: bool = False, count: int = COUNT, repeats: int = REPEATS) -> dict[str, Any]:
-    """Runs everything, prints a table (or JSON) and keeps the result. Raises MarketDataError."""
+def run(
+    as_json: bool = False, options: Sequence[str] = (), count: int = COUNT, repeats: int = REPEATS
+) -> dict[str, Any]:
+    """Runs everything, prints a table (or JSON) and keeps the result. Takes no options. Raises MarketDataError."""
+    if options:
+        raise MarketDataError(f"bench ingest takes no {' '.join(options)}")
     err = Console(stderr=True)
     folder = recorded_bodies()
     with err.status("parsing"):

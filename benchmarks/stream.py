@@ -1,11 +1,8 @@
-"""How fast the real driver drains a prefilled topic into PostgreSQL and Redis: part (a) of the stream's benchmark.
+"""The stream measured beside its references: `./pipeline bench stream [drain] [raw] [latency] [growth]`.
 
-    .venv/bin/python -m benchmarks.stream [--events 500000] [--symbols 100] [--per-second 10000]
-
-Starts its own Kafka, PostgreSQL and Redis, fills the topic with trades (unlike ids, ties and disorder within 2 s,
-`--per-second` of event time), starts the driver by spark-submit and reads the ledger until all is committed. Time and
-CPU count from the first commit to the last, so the JVM's start is left out and its warming up is not; at the end the
-candles are counted and their trades summed. Prints one line of JSON.
+Each part starts stores of its own and stops them. What is measured, and what the figures mean, is in README.md beside
+this file. With --save the result is also kept as results/stream.json and results/stream.html; parts that are measured
+alone take the place of their older selves there.
 """
 
 from __future__ import annotations
@@ -13,174 +10,157 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
-import shutil
+import platform
 import subprocess
-import tempfile
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
-import psycopg
-from confluent_kafka import Producer
+from rich.console import Console
+from rich.table import Table
 
-from include.settings import PROJECT_ROOT, required
-from include.stack.control import Stack
-from include.stack.jars import install_jars
-from include.stack.layout import JARS
-from include.stack.plan import Plan, make_plan
+from benchmarks.stream_parts import drain, growth, latency, raw_sink
+from benchmarks.stream_parts.page import page, remarks, table
+from include.errors import MarketDataError
+from include.settings import PROJECT_ROOT
 
-TOPIC, QUERY = "market.stock.events.v1", "events_stock"
-TIMEOUT_SECONDS = 1_800
-SIDES = {"driver": ("java", "python3", "python3.11"), "postgres": ("postgres",), "redis": ("redis-server",)}
+PARTS = ("drain", "raw", "latency", "growth")
+RESULTS = PROJECT_ROOT / "benchmarks" / "results"
+#: Option to (whole, quick).
+SIZES: dict[str, tuple[Any, Any]] = {
+    "events": ([1_000_000, 2_000_000], [120_000]),
+    "symbols": (100, 100),
+    "per_second": (10_000, 10_000),
+    "rounds": (1, 0),
+    "rows": (500_000, 100_000),
+    "rates": ([1_000, 10_000], [1_000]),
+    "seconds": (60, 10),
+    "steps": ([20_000, 30_000, 40_000, 50_000, 60_000], [2_000]),
+    "step_seconds": (20, 8),
+    "growth_symbols": ([10, 100, 1_000, 10_000], [10, 100]),
+    "growth_history": ([100_000, 1_000_000, 10_000_000], [10_000]),
+    "growth_events": (300_000, 150_000),
+}
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=500_000)
-    parser.add_argument("--symbols", type=int, default=100)
-    parser.add_argument("--per-second", type=int, default=10_000)
-    parser.add_argument("--port-offset", type=int, default=7_000)
-    wanted = parser.parse_args()
-    with stores(wanted.port_offset) as plan:
-        fill(plan, wanted.events, wanted.symbols, wanted.per_second)
-        print(json.dumps(drained(plan, wanted.events)))
-
-
-@contextmanager
-def stores(port_offset: int) -> Iterator[Plan]:
-    """Kafka, PostgreSQL and Redis with schema and topics, in a folder of their own."""
-    home = Path(tempfile.mkdtemp(prefix="bench-"))
-    os.environ.update(PIPELINE_HOME=str(home), PIPELINE_PORT_OFFSET=str(port_offset), MARKET="sandbox")
-    plan = make_plan()
-    install_jars()
-    stack = Stack(plan, lambda line: None)
-    try:
-        stack.up_stores()
-        yield plan
-    finally:
-        stack.down()
-        shutil.rmtree(home, ignore_errors=True)
+Say = Callable[[str], None]
 
 
-def fill(plan: Plan, count: int, symbols: int, per_second: int) -> None:
-    """Trades up to now, as our producers encode them."""
-    dice = random.Random(7)
-    producer = Producer(
-        {
-            "bootstrap.servers": plan.settings.kafka_bootstrap_servers,
-            "linger.ms": 20,
-            "compression.type": "lz4",
-            "queue.buffering.max.messages": 1_000_000,
-        }
-    )
-    start = time.time_ns() // 1_000 - int(count / per_second * 1e6) - 10_000_000
-    text = (
-        '{"event_id":"binance:%s:trade:%d","symbol":"%s","asset_class":"stock","source":"binance","kind":"trade",'
-        '"event_time":%d,"interval_seconds":0,"open":"%s","high":"%s","low":"%s","close":"%s","volume":"%s",'
-        '"currency":"USD","ingested_at":%d,"schema_version":1}'
-    )
-    names = [f"SYM{number:05d}" for number in range(symbols)]
-    for number in range(count):
-        symbol = names[dice.randrange(symbols)]
-        at = start + number * 1_000_000 // per_second - dice.randrange(2_000) * 1_000
-        price, volume = f"{dice.randrange(9_000, 11_000) / 100:.2f}", f"{dice.randrange(1, 99_999) / 1_000:.3f}"
-        value = text % (symbol, 4_000_000_000 + number, symbol, at, price, price, price, price, volume, at)
-        producer.produce(TOPIC, value, key=symbol)
-        if number % 1_000 == 0:
-            producer.poll(0)
-    if producer.flush(120):
-        raise RuntimeError("the broker did not take all events")
-
-
-def drained(plan: Plan, count: int) -> dict[str, Any]:
-    """The figures of one drain by the driver."""
-    url = required(plan.settings.database_url, "DATABASE_URL")
-    process = _submitted(plan)
-    try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            done, first_rows, began, cpu_before = 0, 0, 0.0, {}
-            deadline = time.monotonic() + TIMEOUT_SECONDS
-            while done < count:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    words = (plan.layout.logs / "bench-driver.log").read_text(errors="replace")[-3_000:]
-                    raise RuntimeError(f"the driver did not finish: {words}")
-                time.sleep(0.05)
-                done = _one(
-                    connection, "SELECT coalesce(sum(rows_in), 0) FROM stream_batches WHERE query_name = %s", QUERY
-                )
-                if done and not first_rows:
-                    first_rows, began, cpu_before = int(done), time.monotonic(), cpu_of(plan)
-            seconds = time.monotonic() - began
-            cpu = {side: spent - cpu_before[side] for side, spent in cpu_of(plan).items()}
-            batches = _one(
-                connection, "SELECT count(*) FROM stream_batches WHERE query_name = %s AND rows_in > 0", QUERY
-            )
-            stored = _one(connection, "SELECT count(*) FROM market_events")
-            in_candles = _one(connection, "SELECT sum(event_count) FROM candles WHERE interval = '1m'")
-            candles = _one(connection, "SELECT count(*) FROM candles")
-    finally:
-        process.terminate()
-        process.wait(60)
-    events = count - first_rows
-    return {
-        "events": events,
-        "batches": batches,
-        "seconds": round(seconds, 2),
-        "events_per_second": round(events / seconds),
-        "events_per_cpu_second": round(events / sum(cpu.values())),
-        "cpu_seconds": {side: round(spent, 2) for side, spent in cpu.items()},
-        "stored": stored,
-        "in_candles": in_candles,
-        "candles": candles,
-        "load_at_end": [round(load, 1) for load in os.getloadavg()],
+def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Runs the parts, prints tables (or JSON). Raises MarketDataError at the end if a part failed."""
+    wanted = chosen(options)
+    result: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "commit": _commit(),
+        "quick": wanted.quick,
+        "parts": {},
     }
+    with Console(stderr=True).status("starting") as status:
+        for name in wanted.parts:
+            result["parts"][name] = _one_part(name, wanted, lambda line, part=name: status.update(f"{part}: {line}"))
+            if wanted.save:
+                save(result)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        show(result, Console(width=None if sys.stdout.isatty() else 140))
+    failures = [f"{name}: {part['failed']}" for name, part in result["parts"].items() if "failed" in part]
+    if failures:
+        raise MarketDataError("; ".join(failures))
+    return result
 
 
-def cpu_of(plan: Plan) -> dict[str, float]:
-    """CPU seconds of our processes so far, by side; the broker is not among them."""
-    spent = dict.fromkeys(SIDES, 0.0)
-    for process in psutil.process_iter(["name", "environ", "cmdline"]):
-        if (process.info["environ"] or {}).get("PIPELINE_HOME") != str(plan.layout.home):
+def chosen(options: Sequence[str]) -> argparse.Namespace:
+    """The parts, and each of SIZES. Raises MarketDataError for what it does not know."""
+    parser = argparse.ArgumentParser(prog="pipeline bench stream", description=__doc__, exit_on_error=False)
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; without, all")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--save", action="store_true", help="keep results/stream.json and results/stream.html")
+    for name, (whole, _) in SIZES.items():
+        kind = _numbers if isinstance(whole, list) else int
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="N,N" if kind is _numbers else "N")
+    try:
+        found, unknown = parser.parse_known_intermixed_args(list(options))
+    except argparse.ArgumentError as error:
+        raise MarketDataError(f"bench stream: {error}") from None
+    unknown += [part for part in found.parts if part not in PARTS]
+    if unknown:
+        raise MarketDataError(f"bench stream does not know {' '.join(unknown)}; its parts are {', '.join(PARTS)}")
+    found.parts = [part for part in PARTS if part in found.parts or not found.parts]
+    for name, sizes in SIZES.items():
+        if getattr(found, name) is None:
+            setattr(found, name, sizes[found.quick])
+    return found
+
+
+def save(result: dict[str, Any]) -> None:
+    """Keep the result; parts that were not measured now stay as they were measured before."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / "stream.json"
+    before = json.loads(file.read_text())["parts"] if file.exists() else {}
+    together = result | {"parts": before | result["parts"]}
+    file.write_text(json.dumps(together, indent=2) + "\n")
+    (RESULTS / "stream.html").write_text(page(together))
+
+
+def show(result: dict[str, Any], out: Console) -> None:
+    """A table a part, and what must be known with it."""
+    for name, part in result["parts"].items():
+        if "failed" in part:
+            out.print(f"[bold]{name}[/]: not measured: {part['failed']}")
             continue
-        command = " ".join(process.info["cmdline"] or [])
-        for side, names in SIDES.items():
-            is_driver = "spark_jobs/stream.py" in command
-            if process.info["name"] in names and (is_driver if side == "driver" else True):
-                times = process.cpu_times()
-                spent[side] += times.user + times.system + times.children_user + times.children_system
-    return spent
+        heads, rows = table(name, part)
+        shown = Table(*heads, title=name, box=None, pad_edge=False, title_justify="left")
+        for row in rows:
+            shown.add_row(*row)
+        out.print(shown)
+        for line in remarks(name, part):
+            out.print(line, highlight=False)
+        out.print()
 
 
-def _submitted(plan: Plan) -> subprocess.Popen[bytes]:
-    jars = ",".join(str(jar) for jar in sorted((JARS / "spark").glob("*.jar")))
-    options = {
-        "spark.jars": jars,
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.memory": "1g",
-        "spark.ui.port": str(plan.settings.ports.spark_ui),
-        "spark.log.level": "WARN",
-        "spark.driver.extraJavaOptions": "-Xss4m",
+def _one_part(name: str, wanted: argparse.Namespace, say: Say) -> dict[str, Any]:
+    began, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        found = _RUN[name](wanted, say)
+    except MarketDataError as failure:
+        # The other parts go on; the command says it and fails at the end.
+        return {"at": at, "failed": str(failure)}
+    load = [round(one, 1) for one in os.getloadavg()]
+    return {"at": at, "took_seconds": round(time.monotonic() - began), "load_at_end": load, **found}
+
+
+_RUN: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
+    "drain": lambda w, say: drain.run(w.events, w.symbols, w.per_second, w.rounds, say),
+    "raw": lambda w, say: raw_sink.run(w.rows, w.rounds, say),
+    "latency": lambda w, say: latency.run(w.rates, w.seconds, w.steps, w.step_seconds, w.symbols, say),
+    "growth": lambda w, say: growth.run(
+        w.growth_symbols, w.growth_history, w.growth_events, w.per_second, w.rounds, say
+    ),
+}
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(),
     }
-    flags = [part for name, value in options.items() for part in ("--conf", f"{name}={value}")]
-    plan.layout.logs.mkdir(parents=True, exist_ok=True)
-    with (plan.layout.logs / "bench-driver.log").open("ab") as log:
-        return subprocess.Popen(
-            ["spark-submit", "--master", "local[2]", *flags, str(PROJECT_ROOT / "spark_jobs" / "stream.py")],
-            env=os.environ | plan.process_environment(),
-            cwd=PROJECT_ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
 
 
-def _one(connection: psycopg.Connection[Any], sql: str, *values: object) -> int:
-    row = connection.execute(sql, values).fetchone()
-    return int(row[0] or 0) if row else 0
+def _commit() -> str:
+    """Short, with a mark if the tree is not as committed; empty without git."""
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":
-    main()
+    run("--json" in sys.argv[1:], [argument for argument in sys.argv[1:] if argument != "--json"])

@@ -26,8 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 FIRST_CANDLE_SECONDS = 300
-#: Each is `benchmarks/<name>.py` with `run(as_json)`.
-BENCHMARKS = ("ingest",)
+#: Each is `benchmarks/<name>.py` with `run(as_json, options)`.
+BENCHMARKS = ("ingest", "stream")
 
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -231,17 +231,18 @@ def test(context: typer.Context) -> None:
         raise typer.Exit(test_runner.run(context.args, say))
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def bench(
+    context: typer.Context,
     name: Annotated[str | None, typer.Argument(help=f"one of {', '.join(BENCHMARKS)}; without a name, all")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
-    """Run the benchmarks beside their references."""
+    """Run the benchmarks beside their references; what follows the name goes to the benchmark."""
     with one_line_errors():
         if name not in (None, *BENCHMARKS):
             raise MarketDataError(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
         for chosen in BENCHMARKS if name is None else (name,):
-            import_module(f"benchmarks.{chosen}").run(as_json)
+            import_module(f"benchmarks.{chosen}").run(as_json, context.args)
 
 
 def _libpq_variables(url: str) -> dict[str, str]:

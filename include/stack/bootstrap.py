@@ -111,7 +111,7 @@ def _install_uv() -> str:
 
 
 def _synchronise(uv: str, wants_tools: bool) -> None:
-    environment = _index_settings()
+    environment = index_settings()
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as requirements:
         groups = ["--group", "dev"] if wants_tools else ["--no-dev"]
         export = [uv, "export", "--quiet", "--frozen", "--no-emit-project", "--format", "requirements.txt"]
@@ -122,7 +122,7 @@ def _synchronise(uv: str, wants_tools: bool) -> None:
         _run(command, environment)
 
 
-def _index_settings() -> dict[str, str]:
+def index_settings() -> dict[str, str]:
     """uv does not read pip's settings; a mirror that is set for pip holds for uv too."""
     if any(name in os.environ for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
         return {}

@@ -1,0 +1,1 @@
+"""The parts of the stream's benchmark; `benchmarks/stream.py` runs them."""
