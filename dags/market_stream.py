@@ -1,14 +1,28 @@
 """### Keep the stream running
-Every minute: looks at the lease of the Spark driver and takes one step. Alive: reports its figures.
-Not alive: submits `spark_jobs/stream.py` with spark-submit through the connection `spark_default`,
-detached, and waits until that driver owns the lease and its queries run.
+Every minute: looks at the lease, the ledger and Kafka's ends, takes one step if one is due (start, stop or replace
+the Spark driver), then watches the driver for the rest of the minute without holding a worker.
+
+**The driver is not a child of this task.** It is submitted detached, with `spark-submit` and the connection
+`spark_default`, and goes on when a task, the scheduler or all of Airflow stops. A second one can write nothing: the
+lease has one owner and every batch checks it. When it dies, it is started again within a minute and goes on at its
+checkpoint.
+
+**What you see of a run**: the XCom `return_value` of `ensure_stream`, and its log: state in words, epoch, pid, lag,
+batch, rates and watermark of each query, the last error, the starts of late. **Spark UI** is a button in its *Details*.
+
+**To stop it**: trigger with *action = stop*, or mark a run as failed: stopped until somebody starts it. Or pause this
+DAG: stopped until it is unpaused. It finishes its batch first.
+**To start it again**: trigger with *action = start*, clear the run that was marked, or `./pipeline up`.
+
+**When it fails**
+- *broken: it keeps ending*: five starts within 15 minutes ended badly. The line has the last reason and when it is
+  tried again; the whole is in `./pipeline logs stream`. To try now: *action = start*.
+- *blocked by one batch*: the same batch failed three times. The line names query, batch and offsets; nothing is
+  started until somebody does, for it would fail again.
+- *a checkpoint is refused*: *action = rebuild* reads the topics again from their start; what is stored is recognised.
 
 `keep_trades_streaming` does the same for the trade stream (`CRYPTO_STREAMING=true`), which takes every trade from
 Binance's websocket; switched off, it is stopped, and what it began is completed. Its log: `./pipeline logs trades`.
-
-The driver is **not** a child of this task: it goes on when a task, the scheduler or all of Airflow stops,
-and a second run never makes a second one, because the lease has one owner and every batch checks it.
-**When it fails**, the log shows the driver's last words; the whole is in `./pipeline logs stream`.
 """
 
 from __future__ import annotations
@@ -18,6 +32,8 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import dag, task
 
+from include.operators.stream_operator import KeepStreamOperator, stream_params
+
 
 @dag(
     schedule=timedelta(minutes=1),
@@ -26,20 +42,12 @@ from airflow.sdk import dag, task
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=5),
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    params=stream_params(),
     doc_md=__doc__,
     tags=["stream"],
 )
 def market_stream() -> None:
-    @task(execution_timeout=timedelta(minutes=4))
-    def ensure_stream() -> dict[str, object]:
-        from include.operations.stream import ensure_running
-        from include.operators.services import connected_settings, database_url
-        from include.operators.spark_driver import APPLICATION, spark_submit
-
-        chosen = connected_settings()
-        hook = spark_submit(chosen)
-        log_file = chosen.state_dir / "logs" / "stream.log"
-        return ensure_running(database_url("postgres_default"), lambda: hook.launch(APPLICATION, log_file))
+    KeepStreamOperator(task_id="ensure_stream", execution_timeout=timedelta(minutes=4))
 
     @task(execution_timeout=timedelta(minutes=2))
     def keep_trades_streaming() -> dict[str, object]:
@@ -48,7 +56,6 @@ def market_stream() -> None:
 
         return ensure_trade_stream(connected_settings())
 
-    ensure_stream()
     keep_trades_streaming()
 
 

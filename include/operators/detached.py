@@ -31,7 +31,7 @@ def launch_detached(command: Sequence[str], log_file: Path, further: Mapping[str
             close_fds=True,
             env=own_environment(os.environ) | dict(further or {}),
         )
-    return Launched(process.pid, process.poll, lambda: _last_words(log_file))
+    return Launched(process.pid)
 
 
 def launch_module(module: str, log_file: Path, further: Mapping[str, str] | None = None) -> Launched:
@@ -44,8 +44,11 @@ def own_environment(given: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in given.items() if not name.startswith(("AIRFLOW_CTX_", "_AIRFLOW"))}
 
 
-def _last_words(log_file: Path) -> str:
+def last_words(log_file: Path) -> str:
+    """The last line of a log that says something."""
+    if not log_file.exists():
+        return ""
     with log_file.open("rb") as file:
         file.seek(max(0, log_file.stat().st_size - LAST_WORDS_BYTES))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else ""

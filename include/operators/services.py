@@ -20,8 +20,12 @@ def connected_settings() -> Settings:
 
 
 def database_url(connection_id: str) -> str:
+    """A PostgreSQL connection of that id as a URL."""
+    return url_of(Connection.get(connection_id))
+
+
+def url_of(held: Connection) -> str:
     """A PostgreSQL connection as a URL."""
-    held = Connection.get(connection_id)
     login = f"{quote(held.login or '', safe='')}:{quote(held.password or '', safe='')}"
     return f"postgresql://{login}@{held.host}:{held.port or 5432}/{held.schema}"
 

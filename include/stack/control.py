@@ -11,6 +11,7 @@ import httpx2
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from include.errors import StackError
+from include.operations.stream import SPARK_DRIVER, opened_store
 from include.settings import active_market_file, required
 from include.stack import airflow, kafka, postgres, preflight, processes
 from include.stack.jars import install_jars
@@ -46,6 +47,7 @@ class Stack:
     def up(self) -> bool:
         """Bring everything up; False if it was up already. Raises StackError naming what failed."""
         if self._all_run():
+            self._want_stream("./pipeline up")
             self._unpause()
             return False
         self._say("checking the machine")
@@ -58,6 +60,7 @@ class Stack:
         airflow.migrate(self.plan)
         rest = [service for service in self.services if service.needs_schema]
         self._say("starting Airflow (api-server, scheduler, dag-processor, triggerer) and the dashboard")
+        self._want_stream("./pipeline up")
         self._start(rest)
         self._unpause()
         return True
@@ -88,6 +91,8 @@ class Stack:
     def restart(self, name: str) -> None:
         """Restart one service; `stream` and `trades` are Airflow's to bring back."""
         if name in DETACHED:
+            if name == "stream":
+                self._want_stream("./pipeline restart stream")
             stop_detached(self.plan.layout, name, self._say)
             return
         service = self.service(name)
@@ -146,6 +151,11 @@ class Stack:
         migrate.upgrade(url, plan.market)
         roles = ("pipeline_writer", "pipeline_reader", "pipeline_checker")
         set_role_passwords(url, {role: getattr(plan.secrets, role) for role in roles})
+
+    def _want_stream(self, by: str) -> None:
+        """Whoever stopped it before: who types this wants it to run."""
+        with opened_store(required(self.plan.settings.database_url, "DATABASE_URL"), SPARK_DRIVER) as store:
+            store.desire("running", by=by, why="typed")
 
     def _unpause(self) -> None:
         retrying = Retrying(

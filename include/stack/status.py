@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import psycopg
 
+from include.operations.stream import (
+    SPARK_DRIVER,
+    TRADE_STREAM,
+    Application,
+    Launched,
+    Supervision,
+    kafka_backlog,
+    opened_store,
+)
+from include.operations.stream_report import report
+from include.operations.supervision import State
 from include.settings import required
 from include.stack.control import Stack
 from include.stack.layout import last_log_line
 from include.stack.processes import session_memory, tree_memory
 from include.stack.services import Service
-from include.storage.lease import APPLICATION, read_stream_state
-from include.storage.trade_coverage import APPLICATION as TRADES_APPLICATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +77,53 @@ def _row(stack: Stack, service: Service, processes: dict[str, dict[str, Any]]) -
 
 @dataclass(frozen=True, slots=True)
 class _Detached:
-    """A long-running process that Airflow keeps alive; `application` is its name in the lease table."""
+    """A long-running process that Airflow keeps alive."""
 
     name: str
-    application: str
-    dag_id: str
+    application: Application
     port: int | None
 
 
 def _detached(stack: Stack) -> list[_Detached]:
     chosen = stack.plan.settings
-    found = [_Detached("stream", APPLICATION, "market_stream", chosen.ports.spark_ui)]
+    found = [_Detached("stream", SPARK_DRIVER, chosen.ports.spark_ui)]
     if chosen.crypto_streaming:
-        found.append(_Detached("trades", TRADES_APPLICATION, "market_stream", None))
+        found.append(_Detached("trades", TRADE_STREAM, None))
     return found
 
 
 def _detached_row(stack: Stack, detached: _Detached) -> Row:
-    url = required(stack.plan.settings.database_url, "DATABASE_URL")
     try:
-        state = read_stream_state(url, detached.application)
+        told = _told(stack, detached.application)
     except psycopg.Error:
         return Row(detached.name, "unknown", False, None, detached.port, 0, 0, "PostgreSQL does not answer")
-    if state is None:
-        hint = f"not started yet: the DAG {detached.dag_id} starts it"
-        return Row(detached.name, "stopped", False, None, detached.port, 0, 0, hint)
-    alive = state.is_alive
+    since = datetime.fromisoformat(told["since"]) if told["since"] else None
+    until = f"; tried again at {told['until']}" if told["until"] else ""
     return Row(
         service=detached.name,
-        state="running" if alive else "stopped",
-        healthy=alive,
-        pid=state.pid if alive else None,
+        state=told["state"],
+        healthy=told["healthy"],
+        pid=told["pid"],
         port=detached.port,
-        uptime_seconds=int(time.time() - state.started_at.timestamp()) if alive and state.started_at else 0,
-        memory_bytes=session_memory(state.pid) if alive and state.pid else 0,
-        last_error="" if alive else (state.last_error or ""),
-        lag=state.lag,
+        uptime_seconds=int(time.time() - since.timestamp()) if since else 0,
+        memory_bytes=session_memory(told["pid"]) if told["pid"] else 0,
+        # What is well needs no words, but for a lag that grows.
+        last_error="" if told["state"] == State.RUNNING else f"{told['why']}{until}",
+        lag=told["lag"],
     )
+
+
+def _told(stack: Stack, application: Application) -> dict[str, Any]:
+    """The supervisor's own look, as the writer: PostgreSQL shows a role only its own sessions."""
+    chosen = stack.plan.settings
+    url = required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
+    servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+    with opened_store(url, application) as store:
+        supervised = Supervision(application, store, launch=_never)
+        if application is SPARK_DRIVER:
+            supervised = replace(supervised, backlog=kafka_backlog(url, servers))
+        return report(application.name, *supervised.judge())
+
+
+def _never(_rebuild: bool) -> Launched:
+    raise AssertionError("a look starts nothing")

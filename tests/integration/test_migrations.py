@@ -14,7 +14,7 @@ from psycopg.sql import SQL, Identifier
 from include.errors import MarketMismatch
 from include.stack.postgres import admin_url
 from include.storage import migrate
-from tests.integration.conftest import Services
+from tests.stores import Services
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ WRITER_MAY = {
     "price_anomalies": {"INSERT", "UPDATE", "DELETE"},
     "anomaly_outbox": {"INSERT", "DELETE"},
     "stream_checkpoints": {"INSERT"},
+    "stream_starts": {"INSERT", "UPDATE"},
 }
 
 

@@ -19,42 +19,56 @@ from confluent_kafka import Consumer
 from include.market import topics
 from include.market.coverage import MINUTE_US, Coverage
 from include.market.event import MarketEvent, decode
-from include.operations.stream import TRADE_STREAM, Launched, ensure_running, ensure_stopped
+from include.operations.own_processes import look
+from include.operations.stream import TRADE_STREAM, Launched, Supervision, opened_store
+from include.operations.supervision import Process
 from include.operators.detached import launch_module
 from include.operators.trade_stream import MODULE
-from include.storage.lease import read_stream_state
+from include.storage.lease import process_started, read_stream_state
 from include.storage.trade_coverage import APPLICATION, PostgresCoverage, PostgresTradedMinutes
-from tests.integration.conftest import Services
+from tests.stores import Services
 from tests.waiting import wait_until
 
 PAIRS = {"BTC-USD": "BTCUSDT", "ETH-USD": "ETHUSDT"}
 
 
 @pytest.fixture
-def launched(services: Services, tmp_path: Path) -> Iterator[Any]:
+def supervised(services: Services, tmp_path: Path) -> Iterator[Supervision]:
     """Starts the stream as the DAG does; ends all that were started."""
     _forget(services)
-    processes: list[Launched] = []
+    processes: list[int] = []
     further = services.environment | {"CRYPTO_STREAMING": "true", "CRYPTO_SYMBOLS": ",".join(PAIRS)}
 
-    def launch() -> Launched:
-        processes.append(launch_module(MODULE, tmp_path / "trades.log", further))
-        return processes[-1]
+    def launch(_rebuild: bool) -> Launched:
+        launched = launch_module(MODULE, tmp_path / "trades.log", further)
+        assert launched.pid is not None
+        processes.append(launched.pid)
+        return launched
 
-    yield launch
-    for process in processes:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            wait_until(lambda ended=process: ended.poll() is not None, seconds=10, what="the stream's end")
+    with opened_store(services.writer_database_url, TRADE_STREAM) as store:
+        yield Supervision(TRADE_STREAM, store, launch)
+    for pid in processes:
+        if look(pid, process_started(pid)) is Process.ALIVE:
+            os.kill(pid, signal.SIGKILL)
     _forget(services)
+
+
+def running(supervised: Supervision) -> dict[str, Any]:
+    """Step by step, as the DAG's runs, until it runs."""
+
+    def runs() -> dict[str, Any] | None:
+        told = supervised.step()
+        return told if told["state"] == "running" else None
+
+    return wait_until(runs, seconds=60, what="a running trade stream")
 
 
 @pytest.mark.timeout(420)
-def test_trades_are_whole_after_a_kill_and_make_the_candles_of_their_minutes(services: Services, launched: Any) -> None:
+def test_trades_are_whole_after_a_kill_and_make_the_candles_of_their_minutes(
+    services: Services, supervised: Supervision
+) -> None:
     database = services.writer_database_url
-    report = ensure_running(database, launched, start_seconds=60, application=TRADE_STREAM)
-    assert report["step"] == "started"
-    assert ensure_running(database, launched, application=TRADE_STREAM)["step"] == "running"
+    report = running(supervised)
     begun = wait_until(lambda: _coverage(services), seconds=10, what="coverage of both symbols")
     assert all(row.covered_from == row.covered_through for row in begun.values())
     first_us = max(row.covered_from for row in begun.values())
@@ -73,7 +87,7 @@ def test_trades_are_whole_after_a_kill_and_make_the_candles_of_their_minutes(ser
     assert free is not None
     assert free > first_us + MINUTE_US, "the begun minute is not the bars'"
 
-    assert ensure_running(database, launched, start_seconds=60, application=TRADE_STREAM)["step"] == "started"
+    assert running(supervised)["epoch"] == report["epoch"] + 1
 
     def covered() -> dict[str, Coverage] | None:
         held = _coverage(services)
@@ -85,13 +99,11 @@ def test_trades_are_whole_after_a_kill_and_make_the_candles_of_their_minutes(ser
     }
     _check_trades_are_the_venues(services, held)
 
-    assert ensure_stopped(database, TRADE_STREAM)["step"] == "stopping"
-    wait_until(
-        lambda: not read_stream_state(database, APPLICATION).is_alive,  # type: ignore[union-attr]
-        seconds=30,
-        what="an orderly stop",
-    )
-    assert ensure_stopped(database, TRADE_STREAM) == {"step": "stopped"}
+    assert supervised.stop("the test is over")
+    assert not read_stream_state(database, APPLICATION).is_alive  # type: ignore[union-attr]
+    newest = supervised.store.read().starts[0]
+    assert (newest.outcome, newest.reason) == ("stopped", "the test is over")
+    assert not supervised.stop("there is none")
 
 
 def _check_trades_are_the_venues(services: Services, held: dict[str, Coverage]) -> None:
@@ -175,5 +187,5 @@ def _klines(services: Services, pair: str, start_us: int, end_us: int) -> list[l
 
 def _forget(services: Services) -> None:
     with psycopg.connect(services.database_url, autocommit=True) as connection:
-        for table in ("trade_coverage", "stream_lease", "stream_fence"):
+        for table in ("trade_coverage", "stream_lease", "stream_fence", "stream_starts"):
             connection.execute(f"DELETE FROM {table}")

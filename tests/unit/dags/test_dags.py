@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import runpy
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from include.operators import manual_stop
+from include.operators.stream_operator import WATCH_SECONDS
 from include.settings import PROJECT_ROOT
 
 DAGS = sorted((PROJECT_ROOT / "dags").glob("*.py"))
@@ -71,6 +74,27 @@ def test_a_dag_explains_itself_and_is_careful(dags: dict[str, Any], dag_id: str)
 
 
 def test_ingestion_follows_the_setting_and_the_stream_is_looked_at_every_minute(dags: dict[str, Any]) -> None:
-    for dag_id in ("ingest_stocks", "ingest_crypto", "market_stream"):
+    for dag_id in ("ingest_stocks", "ingest_crypto", "market_stream", "repair_gaps"):
         assert dags[dag_id].timetable.delta == timedelta(seconds=60)
     assert not dags["migrate_schema"].timetable.can_be_scheduled
+
+
+def test_the_stream_can_be_steered_by_a_form_and_its_pages_are_a_button(dags: dict[str, Any]) -> None:
+    dag = dags["market_stream"]
+    assert dag.params["action"] == "keep", "a scheduled run keeps things as they are wanted"
+    task = dag.get_task("ensure_stream")
+    assert [link.name for link in task.operator_extra_links] == ["Spark UI"]
+    # The watch must be over when the next run comes.
+    assert dag.max_active_runs == 1
+    assert timedelta(seconds=WATCH_SECONDS) < dag.timetable.delta
+
+
+def test_the_listener_knows_the_stream_by_its_names(dags: dict[str, Any]) -> None:
+    assert dags[manual_stop.DAG_ID].has_task(manual_stop.TASK_ID)
+
+
+def test_the_plugin_brings_the_button_and_the_listener() -> None:
+    found: dict[str, Any] = runpy.run_path(str(PROJECT_ROOT / "plugins" / "market_stream.py"))
+    plugin = found["MarketStreamPlugin"]
+    assert [type(link).__name__ for link in plugin.operator_extra_links] == ["SparkUiLink"]
+    assert [type(listener).__name__ for listener in plugin.listeners] == ["ManualStop"]
