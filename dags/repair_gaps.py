@@ -5,11 +5,11 @@ Every minute; cheap when there is nothing to do.
 the driver and the trade stream are stopped: each finishes its batch first. Unpausing starts them again.
 
 `repair_indicators` looks at `indicator_repairs`: a late event changes the indicators of every later candle, and
-where these are too many for one batch, the stream writes down from where they are to be computed again. A Spark
-job beside the stream (`spark_jobs/recompute.py --repairs`) does so and reports `changed`, the rows that were not
+where these are too many for one batch, the stream writes down from where they are to be computed again. A process
+beside the stream (`python -m spark_jobs.recompute --repairs`) does so and reports `changed`, the rows that were not
 right before. **Running it twice** changes nothing the second time.
 
-**When it fails**: the log has the last words of the job, the whole is in `./pipeline logs recompute`. The next run
+**When it fails**: the log has the last words of that process, the whole is in `./pipeline logs recompute`. The next run
 tries again.
 """
 

@@ -66,7 +66,7 @@ class Course:
 @contextmanager
 def submitted(held: Stores, script: Path, *arguments: str, log: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """spark-submit of one of our applications, with the options of the pipeline's own driver."""
-    options = configuration(Cluster.LOCAL, "client", held.plan.settings, with_ui=True)
+    options = configuration(Cluster.LOCAL, "client", held.plan.settings)
     options |= {"spark.jars": ",".join(str(jar) for jar in sorted((JARS / "spark").glob("*.jar")))}
     options |= {"spark.driver.memory": MEMORY}
     flags = [part for name, value in options.items() for part in ("--conf", f"{name}={value}")]

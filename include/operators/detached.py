@@ -1,4 +1,4 @@
-"""Processes that outlive the task that starts them."""
+"""Programs of ours as processes of their own: such as outlive the task that starts them, and such as it waits for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from include.errors import MarketDataError
 from include.operations.stream import Launched
 from include.settings import PROJECT_ROOT
 
@@ -37,6 +38,27 @@ def launch_detached(command: Sequence[str], log_file: Path, further: Mapping[str
 def launch_module(module: str, log_file: Path, further: Mapping[str, str] | None = None) -> Launched:
     """`python -m` of a module of ours, detached."""
     return launch_detached([sys.executable, "-m", module], log_file, further)
+
+
+def run_module(module: str, arguments: Sequence[str], log_file: Path, seconds: float) -> str:
+    """`python -m` of a module of ours, waited for; the last line that it prints.
+
+    Raises MarketDataError with its last words, or subprocess.TimeoutExpired.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+            timeout=seconds,
+            env=own_environment(os.environ),
+        )
+    if done.returncode != 0:
+        raise MarketDataError(f"{module} ended with code {done.returncode}: {last_words(log_file)}")
+    return done.stdout.strip().rpartition("\n")[2]
 
 
 def own_environment(given: Mapping[str, str]) -> dict[str, str]:

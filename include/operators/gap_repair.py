@@ -1,4 +1,4 @@
-"""The tasks of repair_gaps: an eye on the paused stream, and repairs that a Spark job makes."""
+"""The tasks of repair_gaps: an eye on the paused stream, and repairs by the batch recomputation."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ def stop_stream_if(is_paused: bool) -> dict[str, Any]:
 
 
 def repair() -> dict[str, Any]:
-    """Indicators that late events have left wrong, computed again. Raises SparkFailed, psycopg.Error."""
+    """Indicators that late events have left wrong, computed again. Raises MarketDataError, psycopg.Error."""
     from include.operations.repairs import repair_indicators
-    from include.operators.services import connected_settings, database_url
+    from include.operators.detached import run_module
+    from include.operators.services import database_url
+    from include.settings import settings
 
-    def recompute() -> str:
-        from include.operators.spark_driver import RECOMPUTE, repair_submit
-
-        chosen = connected_settings()
-        log_file = chosen.state_dir / "logs" / "recompute.log"
-        return repair_submit(chosen).run(RECOMPUTE, ["--repairs"], log_file, REPAIR_SECONDS)
-
-    return repair_indicators(database_url("postgres_default"), recompute)
+    log_file = settings().state_dir / "logs" / "recompute.log"
+    return repair_indicators(
+        database_url("postgres_default"),
+        lambda: run_module("spark_jobs.recompute", ["--repairs"], log_file, REPAIR_SECONDS),
+    )

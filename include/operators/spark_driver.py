@@ -1,4 +1,4 @@
-"""spark-submit through the Airflow connection `spark_default`: detached for the stream, attached for repairs."""
+"""spark-submit through the Airflow connection `spark_default`, detached from the task that starts it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from include.operators.detached import last_words, launch_detached, own_environm
 from include.operators.spark_options import Cluster, cluster_of, configuration, deploy_mode, in_image, passed_on
 from include.settings import PROJECT_ROOT, Settings
 
-JOBS = PROJECT_ROOT / "spark_jobs"
-STREAM, RECOMPUTE = JOBS / "stream.py", JOBS / "recompute.py"
+STREAM = PROJECT_ROOT / "spark_jobs" / "stream.py"
 SPARK_JARS = PROJECT_ROOT / ".venv" / "share" / "jars" / "spark"
 #: A cluster takes a driver over within this time.
 SUBMIT_SECONDS = 180
@@ -38,15 +37,15 @@ class SparkSubmit(SparkSubmitHook):
     would start a second one. This one outlives them all; the lease keeps it single.
     """
 
-    def __init__(self, settings: Settings, name: str, connection_id: str, memory: str, *, with_ui: bool) -> None:
-        super().__init__(conn_id=connection_id, name=name, driver_memory=memory)
+    def __init__(self, settings: Settings, connection_id: str = "spark_default") -> None:
+        super().__init__(conn_id=connection_id, name="market_stream", driver_memory="1g")
         self.cluster = cluster_of(self._connection["master"])
         if self.cluster is Cluster.YARN:
             # From a URI the hook makes "yarn://", which Spark does not take.
             self._connection["master"] = "yarn"
         self.mode = deploy_mode(self.cluster, self._connection["deploy_mode"])
         self._connection["deploy_mode"] = self.mode
-        self._conf = configuration(self.cluster, self.mode, settings, with_ui=with_ui)
+        self._conf = configuration(self.cluster, self.mode, settings)
         self._env_vars = passed_on(self.cluster, self.mode, os.environ)
         jars = [in_image(self.cluster, self.mode, str(jar)) for jar in sorted(SPARK_JARS.glob("*.jar"))]
         self._jars = ",".join(jars)
@@ -68,25 +67,6 @@ class SparkSubmit(SparkSubmitHook):
         """
         command = self.command(application, arguments)
         return launch_detached(command, log_file) if self.is_on_this_host else self._hand_over(command, log_file)
-
-    def run(self, application: Path, arguments: Sequence[str], log_file: Path, seconds: float) -> str:
-        """Run a job as our child and wait for it; the last line that it prints. Raises SparkFailed."""
-        command = self.command(application, arguments)
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        with log_file.open("ab") as output:
-            done = subprocess.run(
-                command,
-                cwd=PROJECT_ROOT,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-                timeout=seconds,
-                env=own_environment(os.environ),
-            )
-        if done.returncode != 0:
-            raise SparkFailed(f"{application.name} ended with code {done.returncode}: {last_words(log_file)}")
-        printed = done.stdout.strip().splitlines()
-        return printed[-1] if printed else ""
 
     def _hand_over(self, command: list[str], log_file: Path) -> Launched:
         log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -110,13 +90,3 @@ def tracked_in(words: str) -> str | None:
     """What the cluster calls the driver, from spark-submit's output."""
     found = _TRACKED.search(words)
     return found.group(0) if found else None
-
-
-def stream_submit(settings: Settings, connection_id: str = "spark_default") -> SparkSubmit:
-    """For the stream: connector jars, UI on loopback where it runs here, small heap."""
-    return SparkSubmit(settings, "market_stream", connection_id, "1g", with_ui=True)
-
-
-def repair_submit(settings: Settings, connection_id: str = "spark_default") -> SparkSubmit:
-    """For a short job beside the stream: no UI, a smaller heap."""
-    return SparkSubmit(settings, "recompute", connection_id, "512m", with_ui=False)

@@ -49,16 +49,14 @@ def deploy_mode(cluster: Cluster, wanted: str | None) -> str:
     return wanted or "cluster"
 
 
-def configuration(cluster: Cluster, mode: str, settings: Settings, *, with_ui: bool) -> dict[str, str]:
+def configuration(cluster: Cluster, mode: str, settings: Settings) -> dict[str, str]:
     """Spark's properties. No secret is among them: they stand on a command line that everybody can read."""
     found = {
         "spark.log.level": "WARN",
         # Planning recurses; the default stack is too small for a deep plan.
         "spark.driver.extraJavaOptions": "-Xss4m",
     }
-    if not with_ui:
-        found["spark.ui.enabled"] = "false"
-    elif mode == "client":
+    if mode == "client":
         # Where the driver is alone on its host, Spark's own default port will do.
         found |= {"spark.ui.port": str(settings.ports.spark_ui), "spark.port.maxRetries": "0"}
     if cluster is Cluster.LOCAL:

@@ -10,7 +10,7 @@ from typing import Any
 from include.operations.stream import SPARK_DRIVER, Application, Supervision, kafka_backlog, opened_store
 from include.operators.detached import last_words
 from include.operators.services import connected_settings, database_url
-from include.operators.spark_driver import STREAM, stream_submit
+from include.operators.spark_driver import STREAM, SparkSubmit
 from include.operators.stream_operator import MARKED_FAILED
 from include.settings import required
 from include.storage.supervision import SupervisionStore
@@ -56,7 +56,7 @@ def opened_driver(database: str = "postgres_default", spark: str = "spark_defaul
     """Connected through Airflow's connections. Raises psycopg.Error, SettingsError."""
     chosen, url = connected_settings(), database_url(database)
     log_file = chosen.state_dir / "logs" / "stream.log"
-    submit = stream_submit(chosen, spark)
+    submit = SparkSubmit(chosen, spark)
     application: Application = SPARK_DRIVER
     if not submit.is_on_this_host:
         rules = replace(application.rules, start_seconds=CLUSTER_START_SECONDS)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from psycopg.sql import SQL, Composed
 from pyarrow import csv
 
+SLICE_ROWS = 8_192
 _PLAIN = csv.WriteOptions(include_header=False, quoting_style="needed")
 
 
@@ -17,10 +18,13 @@ def copy_in(cursor: psycopg.Cursor[Any], target: str, table: pa.Table) -> None:
     """Append the rows to `target`, a table or `table (columns)`, columns in this order."""
     if table.num_rows == 0:
         return
-    buffer = io.BytesIO()
-    csv.write_csv(_without_zones(table), buffer, _PLAIN)
+    rows = _without_zones(table)
     with cursor.copy(f"COPY {target} FROM STDIN (FORMAT csv)") as copy:
-        copy.write(buffer.getbuffer())
+        # Slice by slice: the server stores one while the next is written as text.
+        for first in range(0, rows.num_rows, SLICE_ROWS):
+            buffer = io.BytesIO()
+            csv.write_csv(rows.slice(first, SLICE_ROWS), buffer, _PLAIN)
+            copy.write(buffer.getbuffer())
 
 
 def copy_out(cursor: psycopg.Cursor[Any], statement: str | SQL | Composed, schema: pa.Schema) -> pa.Table:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from airflow.providers.apache.spark.hooks import spark_submit as provider
 
-from include.errors import SettingsError
-from include.operators.spark_driver import STREAM, SparkFailed, SparkSubmit, repair_submit, stream_submit, tracked_in
+from include.errors import MarketDataError, SettingsError
+from include.operators.detached import run_module
+from include.operators.spark_driver import STREAM, SparkFailed, SparkSubmit, tracked_in
 from include.settings import PROJECT_ROOT, Settings
 
 SECRET = "s3cr3t-of-the-database"
@@ -52,7 +53,7 @@ def option(command: list[str], name: str) -> str:
 
 def test_on_one_machine_it_stays_on_loopback_and_its_pages_on_their_port(connection: Any, chosen: Settings) -> None:
     connection(as_json("local[2]", **{"deploy-mode": "client", "spark-binary": "spark-submit"}))
-    submit = stream_submit(chosen)
+    submit = SparkSubmit(chosen)
     command = submit.command(STREAM, ["--rebuild"])
     found = properties(command)
     assert command[0] == "spark-submit"
@@ -65,21 +66,12 @@ def test_on_one_machine_it_stays_on_loopback_and_its_pages_on_their_port(connect
     assert submit.command(STREAM)[-1] == str(STREAM), "the argument was for one start"
 
 
-def test_a_repair_beside_the_stream_has_no_pages_and_a_smaller_heap(connection: Any, chosen: Settings) -> None:
-    connection(as_json("local[2]"))
-    command = repair_submit(chosen).command(STREAM)
-    found = properties(command)
-    assert found["spark.ui.enabled"] == "false"
-    assert "spark.ui.port" not in found
-    assert option(command, "--driver-memory") == "512m"
-
-
 @pytest.mark.parametrize("uri", ["spark://head:7077", as_json("spark://head:7077")])
 def test_a_standalone_master_gets_a_driver_here_that_its_executors_can_reach(
     connection: Any, chosen: Settings, uri: str
 ) -> None:
     connection(uri)
-    submit = stream_submit(chosen)
+    submit = SparkSubmit(chosen)
     command = submit.command(STREAM)
     found = properties(command)
     assert (option(command, "--master"), option(command, "--deploy-mode")) == ("spark://head:7077", "client")
@@ -105,7 +97,7 @@ def test_a_cluster_runs_the_driver_itself(
     connection: Any, chosen: Settings, uri: str, master: str, variables: str, wait: str
 ) -> None:
     connection(uri)
-    submit = stream_submit(chosen)
+    submit = SparkSubmit(chosen)
     command = submit.command(STREAM)
     found = properties(command)
     assert (option(command, "--master"), option(command, "--deploy-mode")) == (master, "cluster")
@@ -125,7 +117,7 @@ def test_a_cluster_runs_the_driver_itself(
 @pytest.mark.parametrize("uri", [as_json("local[2]"), "spark://head:7077", "yarn://", as_json("k8s://https://api")])
 def test_no_secret_is_on_a_command_line(connection: Any, chosen: Settings, uri: str) -> None:
     connection(uri)
-    assert SECRET not in " ".join(stream_submit(chosen).command(STREAM))
+    assert SECRET not in " ".join(SparkSubmit(chosen).command(STREAM))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +130,7 @@ def test_no_secret_is_on_a_command_line(connection: Any, chosen: Settings, uri: 
 def test_what_cannot_work_is_refused_in_one_line(connection: Any, chosen: Settings, uri: str, message: str) -> None:
     connection(uri)
     with pytest.raises(SettingsError, match=message):
-        stream_submit(chosen)
+        SparkSubmit(chosen)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +150,7 @@ class Pretended(SparkSubmit):
     """Runs a shell's line in the place of spark-submit."""
 
     def __init__(self, line: str, settings: Settings) -> None:
-        super().__init__(settings, "x", "spark_default", "1g", with_ui=False)
+        super().__init__(settings)
         self._line = line
 
     def command(self, application: Path, arguments: Any = ()) -> list[str]:
@@ -175,12 +167,9 @@ def test_a_cluster_that_takes_the_driver_or_not(connection: Any, chosen: Setting
     assert "application_1_2" in log.read_text()
 
 
-def test_a_job_is_waited_for_and_says_what_it_did(connection: Any, chosen: Settings, tmp_path: Path) -> None:
-    connection(as_json("local[2]"))
-    log = tmp_path / "logs" / "recompute.log"
-    assert Pretended("echo first; echo '{\"changed\": 2}'; echo noise >&2", chosen).run(STREAM, [], log, 10) == (
-        '{"changed": 2}'
-    )
-    assert log.read_text() == "noise\n"
-    with pytest.raises(SparkFailed, match="ended with code 1: no such table"):
-        Pretended("echo no such table >&2; exit 1", chosen).run(STREAM, [], log, 10)
+def test_a_module_is_waited_for_and_says_what_it_did(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "found.log"
+    assert run_module("json.tool", ["--help"], log, 30)
+    with pytest.raises(MarketDataError, match=r"json.tool ended with code 2: .*unrecognized arguments: --no-such"):
+        run_module("json.tool", ["--no-such"], log, 30)
+    assert "unrecognized arguments" in log.read_text()
