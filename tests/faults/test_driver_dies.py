@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import psutil
+import pytest
 
 from include.storage.lease import read_stream_state
 from spark_jobs.failpoints import PLACES
@@ -30,6 +31,7 @@ def test_failed_and_killed_at_each_edge_of_a_batch(world: World, undisturbed: Un
     assert world.prices() == undisturbed.prices
 
 
+@pytest.mark.exhaustive  # supervised, both are in the end-to-end tests
 def test_jvm_alone_then_python_alone(world: World, undisturbed: Undisturbed) -> None:
     driver = world.driver()
     world.feed_and_commit()

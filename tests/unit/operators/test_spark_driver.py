@@ -114,6 +114,20 @@ def test_a_cluster_runs_the_driver_itself(
         assert option(command, "--queue") == "market"
 
 
+@pytest.mark.parametrize("master", ["yarn", "k8s://https://api:6443"])
+def test_a_cluster_may_be_told_to_leave_the_driver_here(connection: Any, chosen: Settings, master: str) -> None:
+    connection(as_json(master, **{"deploy-mode": "client"}))
+    submit = SparkSubmit(chosen)
+    command = submit.command(STREAM)
+    assert submit.is_on_this_host
+    assert option(command, "--deploy-mode") == "client"
+    assert command[-1] == str(STREAM)
+    found = properties(command)
+    assert found["spark.ui.port"] == "4140"
+    # A process here inherits our environment.
+    assert not any("Env." in name and "executorEnv" not in name for name in found)
+
+
 @pytest.mark.parametrize("uri", [as_json("local[2]"), "spark://head:7077", "yarn://", as_json("k8s://https://api")])
 def test_no_secret_is_on_a_command_line(connection: Any, chosen: Settings, uri: str) -> None:
     connection(uri)
