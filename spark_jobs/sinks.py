@@ -65,6 +65,7 @@ class EventSink:
         ledger then. A unique key that another writer took between our look and our copy is seen the next time.
         """
         rows = parsed.toArrow()
+        offsets = offset_ranges(rows)
         failpoint("batch read")
         attempts = Retrying(
             retry=retry_if_exception_type((psycopg.OperationalError, psycopg.errors.UniqueViolation)),
@@ -74,16 +75,16 @@ class EventSink:
             reraise=True,
         )
         try:
-            prices = attempts(self._commit, rows, batch_id)
+            prices = attempts(self._commit, rows, offsets, batch_id)
         except LeaseLost:
             raise
         except Exception:
-            self.on_failure({"query": self.query_name, "batch_id": batch_id, "offsets": offset_ranges(rows)})
+            self.on_failure({"query": self.query_name, "batch_id": batch_id, "offsets": offsets})
             raise
         failpoint("committed")
         self._show(prices)
         failpoint("shown")
-        self.on_commit(offset_ranges(rows))
+        self.on_commit(offsets)
 
     def finalise_silent(self) -> int:
         """Close the last windows of a market from which nothing comes any more; how many were open.
@@ -100,17 +101,17 @@ class EventSink:
         """Bring Redis up to date from PostgreSQL: it may have been emptied. Raises psycopg.Error."""
         self._show(self.store.all_latest_prices(self.asset_class))
 
-    def _commit(self, rows: pa.Table, batch_id: int) -> list[LatestPrice]:
+    def _commit(self, rows: pa.Table, offsets: Offsets, batch_id: int) -> list[LatestPrice]:
         with self.store.batch(self.query_name, self.checkpoint_id, batch_id) as batch:
             if batch.held_offsets is None:
-                new = self._store(rows, batch, batch_id)
+                new = self._store(rows, offsets, batch, batch_id)
             else:
-                new = self._recall(rows, batch, batch_id)
+                new = self._recall(rows, offsets, batch, batch_id)
             prices = batch.latest_prices(new)
             failpoint("before commit")
         return prices
 
-    def _store(self, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
+    def _store(self, rows: pa.Table, offsets: Offsets, batch: Batch, batch_id: int) -> pa.Table:
         valid = _valid(rows)
         refused = rows.filter(pc.is_valid(rows["reason"])).select(_REFUSED_COLUMNS)
         newest_before = batch.newest_event_time()
@@ -125,7 +126,7 @@ class EventSink:
             # A repeat with a later time moves the watermark too.
             batch.figures.finalise(self._watermark(newest), self.asset_class)
         facts = {
-            "offsets": offset_ranges(rows),
+            "offsets": offsets,
             "rows_in": rows.num_rows,
             "rows_new": new.num_rows,
             "rows_dead_lettered": dead,
@@ -143,9 +144,9 @@ class EventSink:
         if firsts.num_rows:
             batch.figures.replace_indicators(*indicators_and_anomalies(context, firsts))
 
-    def _recall(self, rows: pa.Table, batch: Batch, batch_id: int) -> pa.Table:
+    def _recall(self, rows: pa.Table, offsets: Offsets, batch: Batch, batch_id: int) -> pa.Table:
         """The batch is stored; only Redis may have missed it."""
-        if batch.held_offsets != offset_ranges(rows):
+        if batch.held_offsets != offsets:
             raise CheckpointSetBack(
                 f"the checkpoint of {self.query_name} was set back: its batch {batch_id} held other records before. "
                 "Start with --rebuild: the topic is then read from its start, and repeats are ignored"

@@ -172,12 +172,8 @@ def _time_rules(read: Mapping[str, pa.ChunkedArray], kafka_time: pa.ChunkedArray
 def _payload(values: pa.ChunkedArray, valid: pa.ChunkedArray) -> pa.Array:
     if pc.all(valid).as_py():
         return pa.nulls(len(values), pa.string())
-    texts = [None if ok or value is None else value.hex().upper() for value, ok in _pairs(values, valid)]
-    return pa.array(texts, pa.string())
-
-
-def _pairs(values: pa.ChunkedArray, valid: pa.ChunkedArray) -> Iterator[tuple[bytes | None, bool]]:
-    yield from zip(values.to_pylist(), valid.to_pylist(), strict=True)
+    pairs = zip(values.to_pylist(), valid.to_pylist(), strict=True)
+    return pa.array([None if ok or value is None else value.hex().upper() for value, ok in pairs], pa.string())
 
 
 def _spark_type(kind: pa.DataType) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from include.market.topics import EVENTS
 from include.storage.lease import read_stream_state
 from spark_jobs.stream import EXIT_FAILED
 from tests.faults.conftest import Undisturbed
-from tests.faults.world import World, recreate_topics
+from tests.faults.world import World
+from tests.topics import recreate_topics
 
 
 def last(folder: Path) -> Path:
@@ -91,8 +91,7 @@ def test_yesterdays_copy_and_none_are_refused_and_rebuilt(world: World, undistur
 def test_a_topic_made_again_is_refused_and_read_from_its_start(world: World, undisturbed: Undisturbed) -> None:
     driver = world.driver()
     world.feed_and_commit(chunks=20)
-    servers = world.services.kafka_bootstrap_servers
-    recreate_topics(AdminClient({"bootstrap.servers": servers}), servers, list(EVENTS.values()))
+    recreate_topics(world.services.kafka_bootstrap_servers, list(EVENTS.values()))
     world.feed()
     assert driver.process.wait(180) == EXIT_FAILED, "what it had not read is gone, and it says so"
     assert world.driver().process.wait(90) == EXIT_FAILED

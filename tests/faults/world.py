@@ -12,16 +12,15 @@ from typing import Any
 import psycopg
 import redis
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from include.market.topics import ANOMALIES, EVENTS
-from include.stack.kafka import create_topics
 from include.storage.lease import read_stream_state
 from include.storage.supervision import SupervisionStore
 from spark_jobs.failpoints import VARIABLE
 from tests.driver import Driver
 from tests.faults.feed import Record
 from tests.stores import Services
+from tests.topics import recreate_topics
 from tests.waiting import wait_until
 
 CHUNK = 60
@@ -196,8 +195,7 @@ class World:
     # -- inside
 
     def _empty(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.services.kafka_bootstrap_servers})
-        recreate_topics(admin, self.services.kafka_bootstrap_servers)
+        recreate_topics(self.services.kafka_bootstrap_servers, TOPICS)
         with psycopg.connect(self.services.database_url) as connection:
             connection.execute(f"TRUNCATE {EMPTIED}")
         with self._redis() as client:
@@ -214,13 +212,6 @@ class World:
             yield consumer
         finally:
             consumer.close()
-
-
-def recreate_topics(admin: AdminClient, bootstrap_servers: str, names: Sequence[str] = TOPICS) -> None:
-    for gone in admin.delete_topics(list(names)).values():
-        gone.result(timeout=30)
-    wait_until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics), seconds=30, what="topics to go")
-    create_topics(bootstrap_servers)
 
 
 def _difference(name: str, rows: list[tuple[Any, ...]], expected: list[tuple[Any, ...]]) -> str:

@@ -11,17 +11,16 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from include.market.event import MICROSECONDS, AssetClass, MarketEvent, Source, bar, encode, quote
 from include.market.topics import EVENTS
 from include.producers.publisher import KafkaPublisher
 from include.producers.spool import MemorySpool
-from include.stack.kafka import create_topics
 from include.storage.cache import CacheManager
 from include.storage.lease import read_stream_state
 from tests.driver import Driver
 from tests.stores import Services
+from tests.topics import recreate_topics
 from tests.waiting import wait_until
 
 MINUTE = 60 * MICROSECONDS
@@ -79,13 +78,7 @@ def candles(services: Services, symbol: str, interval: str = "1m") -> list[tuple
 @pytest.fixture(scope="module", autouse=True)
 def empty_topics(services: Services) -> None:
     """Without what other tests have published: a driver begins at the oldest record."""
-    admin = AdminClient({"bootstrap.servers": services.kafka_bootstrap_servers})
-    for gone in admin.delete_topics(list(EVENTS.values())).values():
-        gone.result(timeout=30)
-    wait_until(
-        lambda: not set(EVENTS.values()) & set(admin.list_topics(timeout=10).topics), seconds=30, what="topics to go"
-    )
-    create_topics(services.kafka_bootstrap_servers)
+    recreate_topics(services.kafka_bootstrap_servers, list(EVENTS.values()))
 
 
 @pytest.fixture(scope="module")
