@@ -42,6 +42,8 @@ COPY config/ config/
 COPY include/ include/
 COPY spark_jobs/ spark_jobs/
 COPY dags/ dags/
+COPY plugins/ plugins/
+COPY great_expectations/ great_expectations/
 COPY docker/entrypoint.sh docker/healthcheck.py docker/initialise.sh docker/role_passwords.py docker/serve.py docker/
 ENV PATH=/app/.venv/bin:/app/.venv/share/java/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/app \

@@ -25,12 +25,16 @@ if given pipeline_reader; then
     READER_DATABASE_URL=$(database_url pipeline_reader pipeline_reader)
     export READER_DATABASE_URL
 fi
+if given pipeline_checker; then
+    CHECKER_DATABASE_URL=$(database_url pipeline_checker pipeline_checker)
+    export CHECKER_DATABASE_URL
+fi
 if given redis; then
     REDIS_URL="redis://:$(secret redis)@$REDIS_HOST:$REDIS_PORT/0"
     export REDIS_URL
 fi
 
-# Airflow's own: metadata database, keys that all its parts share, and the four connections of the DAGs.
+# Airflow's own: metadata database, keys that all its parts share, and the connections of the DAGs.
 if given airflow_database; then
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://airflow:$(secret airflow_database)@$POSTGRES_HOST:$POSTGRES_PORT/airflow"
     AIRFLOW__CORE__FERNET_KEY=$(secret airflow_fernet_key)
@@ -42,9 +46,10 @@ if given airflow_database; then
     AIRFLOW_CONN_SPARK_DEFAULT="{\"conn_type\": \"spark\", \"host\": \"$SPARK_MASTER\", \"extra\": {\"deploy-mode\": \"client\", \"spark-binary\": \"spark-submit\"}}"
     AIRFLOW_CONN_POSTGRES_DEFAULT=$(database_connection pipeline_writer pipeline_writer)
     AIRFLOW_CONN_POSTGRES_OWNER=$(database_connection dataeng database_owner)
+    AIRFLOW_CONN_POSTGRES_CHECKER=$(database_connection pipeline_checker pipeline_checker)
     AIRFLOW_CONN_REDIS_DEFAULT="{\"conn_type\": \"redis\", \"host\": \"$REDIS_HOST\", \"port\": $REDIS_PORT, \"password\": \"$(secret redis)\", \"extra\": {\"db\": 0}}"
     export AIRFLOW_CONN_KAFKA_DEFAULT AIRFLOW_CONN_SPARK_DEFAULT AIRFLOW_CONN_POSTGRES_DEFAULT
-    export AIRFLOW_CONN_POSTGRES_OWNER AIRFLOW_CONN_REDIS_DEFAULT
+    export AIRFLOW_CONN_POSTGRES_OWNER AIRFLOW_CONN_POSTGRES_CHECKER AIRFLOW_CONN_REDIS_DEFAULT
 fi
 
 # Any market but the live one comes from the stand-in; the live code path stays the same code.

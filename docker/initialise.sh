@@ -1,11 +1,12 @@
 #!/bin/sh
 # Runs to its end before Airflow and the dashboard start, and again after each upgrade: our schema and its
-# roles, the declared topics, Airflow's own database and login. Each step does nothing if all is there.
+# roles, instruments and trading hours, the declared topics, Airflow's own database and login. Each step does nothing if all is there.
 set -eu
 SECRETS_DIR=${SECRETS_DIR:-/run/secrets}
 
 python -m include.storage.migrate
 python "$(dirname -- "$0")/role_passwords.py" "$SECRETS_DIR"
+python -m include.stack.reference
 python -m include.stack.topics
 
 # Airflow opens its login file for appending, so it lies in the state folder and not among the secrets.

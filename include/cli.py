@@ -13,8 +13,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from include.commands import dead_letters, sandbox
+from include.commands import archive, dead_letters, sandbox
 from include.commands.console import err, one_line_errors, out, say
+from include.commands.quality import quality
 from include.errors import MarketDataError
 from include.settings import Market, settings, stack_env_file
 
@@ -27,10 +28,12 @@ app = typer.Typer(
 )
 FIRST_CANDLE_SECONDS = 300
 #: Each is `benchmarks/<name>.py` with `run(as_json, options)`.
-BENCHMARKS = ("ingest", "stream")
+BENCHMARKS = ("ingest", "stream", "warehouse")
 
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(archive.app, name="archive")
+app.command()(quality)
 
 
 class MarketName(StrEnum):

@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     source_stale_seconds: int = Field(180, ge=30, le=86_400)
     #: Facts that wait on disk for Kafka, at most, for each producer.
     spool_max_megabytes: int = Field(256, ge=1, le=1_000_000)
+    #: Traded seconds without an event after which a collected symbol is stale; a quiet one has longer by its habit.
+    freshness_limit_seconds: int = Field(300, ge=60, le=86_400)
+    #: Days are copied to Parquet when they are older than this, and leave PostgreSQL when older than that.
+    archive_after_days: int = Field(7, ge=2, le=3_650)
+    keep_days: int = Field(30, ge=3, le=36_500)
+    #: Where the Parquet files go; by default under the market's own folder.
+    archive_dir: Path | None = None
+    #: So many runs' reports stay in Data Docs; their results stay in the database for KEEP_DAYS.
+    data_docs_runs: int = Field(24, ge=1, le=200)
     yahoo_calls_per_minute: int = Field(60, ge=1)
     yahoo_calls_per_hour: int = Field(2_000, ge=1)
     alpha_vantage_calls_per_minute: int = Field(5, ge=1)
@@ -93,6 +102,7 @@ class Settings(BaseSettings):
     #: Least-privilege twins of DATABASE_URL; `./pipeline up` fills them in.
     writer_database_url: SecretStr | None = None
     reader_database_url: SecretStr | None = None
+    checker_database_url: SecretStr | None = None
     spark_master: str = "local[2]"
 
     slack_webhook_url: SecretStr | None = None
@@ -115,7 +125,7 @@ class Settings(BaseSettings):
             return value
         return tuple(dict.fromkeys(part.strip().upper() for part in value.split(",") if part.strip()))
 
-    @field_validator("replay_data_dir", "pipeline_home")
+    @field_validator("replay_data_dir", "pipeline_home", "archive_dir")
     @classmethod
     def _from_project_root(cls, value: Path | None) -> Path | None:
         return value if value is None else (PROJECT_ROOT / value.expanduser()).resolve()

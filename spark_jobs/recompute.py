@@ -2,10 +2,12 @@
 
     python -m spark_jobs.recompute 2026-11-02 2026-11-06
     python -m spark_jobs.recompute --repairs
+    python -m spark_jobs.recompute --quarantine
 
 Both days are included, in UTC. With --repairs, or after the days, the indicators and anomalies that wait in
-`indicator_repairs` are computed again. Prints one line of JSON; `changed` counts candles and indicator rows, and
-is 0 where all was right.
+`indicator_repairs` are computed again. --quarantine does the windows whose events were held or released since they were
+counted last; `applied` says how many. Prints one line of JSON; `changed` counts candles and indicator rows, and is 0
+where all was right. A day whose raw events are only in the archive is refused; its rows in quarantine wait.
 """
 
 from __future__ import annotations
@@ -16,16 +18,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
+import pyarrow as pa
+import redis
+import structlog
+
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
-from include.storage.stream_store import StreamStore
+from include.storage.archive_catalogue import EVENTS, refuse_cold
+from include.storage.cache import CacheManager
+from include.storage.stream_store import Batch, StreamStore
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
 #: It takes no lease, so it has no epoch: it writes candles and what follows from them, under a lock.
 NO_EPOCH = 0
+
+log = structlog.get_logger("recompute")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,17 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("first", type=date.fromisoformat, nargs="?", help="first day, YYYY-MM-DD")
     parser.add_argument("last", type=date.fromisoformat, nargs="?", help="last day, YYYY-MM-DD")
     parser.add_argument("--repairs", action="store_true", help="only what waits in indicator_repairs")
+    parser.add_argument("--quarantine", action="store_true", help="only what was held or released since")
     wanted = parser.parse_args(arguments)
-    if wanted.repairs == (wanted.last is not None):
-        parser.error("give the first and the last day, or --repairs")
+    if [wanted.repairs, wanted.quarantine, wanted.last is not None].count(True) != 1:
+        parser.error("give the first and the last day, or --repairs, or --quarantine")
     chosen = settings()
     delay = timedelta(seconds=chosen.watermark_seconds)
-    store = StreamStore(required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL"), NO_EPOCH)
+    url = required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
+    if wanted.last is not None:
+        # It would find no events, or only the late ones.
+        refuse_cold(url, EVENTS, wanted.first, wanted.last)
+    store = StreamStore(url, NO_EPOCH)
     counts = {"events": 0, "candles": 0, "indicators": 0, "changed": 0}
     try:
-        for day in () if wanted.repairs else days(wanted.first, wanted.last):
-            for asset_class in ASSET_CLASSES:
-                _add(counts, recompute_day(store, day, asset_class, delay))
+        if wanted.quarantine:
+            _add(counts, apply_quarantine(store, delay, CacheManager(required(chosen.redis_url, "REDIS_URL"))))
+        elif wanted.last is not None:
+            for day in days(wanted.first, wanted.last):
+                for asset_class in ASSET_CLASSES:
+                    _add(counts, recompute_day(store, day, asset_class, delay))
         _add(counts, repair_indicators(store))
     finally:
         store.close()
@@ -62,17 +80,44 @@ def recompute_day(store: StreamStore, day: date, asset_class: AssetClass, delay:
 
     The indicators from the day on are left to `repair_indicators`, which so does them once for many days.
     """
-    start = datetime.combine(day, time(), UTC)
-    end = start + timedelta(days=1)
+    start, end = _bounds(day)
     with store.recomputation(f"events_{asset_class}") as batch:
+        applied = batch.figures.take_quarantined(start, end, asset_class)
         events = batch.figures.events_between(start, end, asset_class)
-        if events.num_rows == 0:
+        if events.num_rows == len(applied) == 0:
             return {}
-        candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
-        newest = batch.newest_event_time()
-        changed = batch.figures.upsert_candles(candles, newest - delay if newest else None, asset_class)
+        done = _replace_candles(batch, events, asset_class, delay)
         batch.figures.drop_partials(start, end, asset_class)
         batch.figures.record_repairs()
+    return done
+
+
+def apply_quarantine(store: StreamStore, delay: timedelta, cache: CacheManager) -> dict[str, int]:
+    """The candles of all windows whose events were held or released since; indicators are left to the repair.
+
+    A price that is held is not the latest any more. Raises psycopg.Error.
+    """
+    counts = {"applied": 0, "events": 0, "candles": 0, "changed": 0}
+    for day, asset_class in store.quarantined_days():
+        with store.recomputation(f"events_{asset_class}") as batch:
+            applied = batch.figures.take_quarantined(*_bounds(day), asset_class)
+            _add(counts, _replace_candles(batch, batch.figures.events_recounted(), asset_class, delay))
+            batch.figures.drop_partials_recounted()
+            batch.figures.record_repairs(only_changed=True)
+        _add(counts, {"applied": len(applied)})
+        try:
+            cache.forget((row["symbol"], row["event_time"]) for row in applied)
+            cache.set_many(store.all_latest_prices(asset_class))
+        except redis.RedisError as failure:
+            log.warning("prices did not reach Redis", reason=str(failure))
+    return counts
+
+
+def _replace_candles(batch: Batch, events: pa.Table, asset_class: AssetClass, delay: timedelta) -> dict[str, int]:
+    candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
+    newest = batch.newest_event_time()
+    changed = batch.figures.upsert_candles(candles, newest - delay if newest else None, asset_class)
+    changed += batch.figures.remove_uncounted()
     return {"events": events.num_rows, "candles": candles.num_rows, "changed": changed}
 
 
@@ -91,9 +136,14 @@ def repair_indicators(store: StreamStore) -> dict[str, int]:
     return counts
 
 
+def _bounds(day: date) -> tuple[datetime, datetime]:
+    start = datetime.combine(day, time(), UTC)
+    return start, start + timedelta(days=1)
+
+
 def _add(counts: dict[str, int], done: dict[str, int]) -> None:
     for name, count in done.items():
-        counts[name] += count
+        counts[name] = counts.get(name, 0) + count
 
 
 if __name__ == "__main__":

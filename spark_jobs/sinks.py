@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from include.errors import LeaseLost
 from include.market.event import AssetClass
 from include.storage.cache import CacheManager, LatestPrice
+from include.storage.control_sum import control_sum
 from include.storage.stream_store import EVENT_COLUMNS, Batch, CheckpointSetBack, Offsets, StreamStore
 from spark_jobs.failpoints import failpoint
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
@@ -132,6 +133,7 @@ class EventSink:
             "rows_dead_lettered": dead,
             "rows_late": late,
             "max_event_time": newest,
+            "control_sum": control_sum(new),
         }
         batch.close_ledger(batch_id, self.epoch, facts)
         return new

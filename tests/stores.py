@@ -27,6 +27,7 @@ class Services:
     database_url: str
     writer_database_url: str
     reader_database_url: str
+    checker_database_url: str
     redis_url: str
     kafka_bootstrap_servers: str
     #: The environment of a subprocess that belongs to these services.
@@ -51,6 +52,7 @@ def services() -> Iterator[Services]:
             database_url=required(chosen.database_url, "DATABASE_URL"),
             writer_database_url=required(chosen.writer_database_url, "WRITER_DATABASE_URL"),
             reader_database_url=required(chosen.reader_database_url, "READER_DATABASE_URL"),
+            checker_database_url=required(chosen.checker_database_url, "CHECKER_DATABASE_URL"),
             redis_url=required(chosen.redis_url, "REDIS_URL"),
             kafka_bootstrap_servers=required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"),
             environment=os.environ | plan.process_environment(),

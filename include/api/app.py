@@ -8,14 +8,25 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from include.api import docs, problems
+from include.api.event_routes import create_event_router
+from include.api.quality_routes import create_quality_router
 from include.api.routes import create_router
 from include.market.instrument import Instrument
+from include.storage.event_reads import EventReads
 from include.storage.market_reads import CandleReads, PriceReads
+from include.storage.quality_reads import QualityReads
 
 SCHEMA_URL = "/api/openapi.json"
 
 
-def create_api(market: str, instruments: Sequence[Instrument], reader: CandleReads, cache: PriceReads) -> FastAPI:
+def create_api(
+    market: str,
+    instruments: Sequence[Instrument],
+    reader: CandleReads,
+    cache: PriceReads,
+    events: EventReads | None = None,
+    quality: QualityReads | None = None,
+) -> FastAPI:
     """`/api/v1/...`, `/api/docs`, `/api/openapi.json`. Reads only; errors are problem JSON."""
     # The framework's own documentation pages load their scripts from another host.
     app = FastAPI(
@@ -32,5 +43,10 @@ def create_api(market: str, instruments: Sequence[Instrument], reader: CandleRea
     def documentation() -> str:
         return docs.render(app.openapi(), SCHEMA_URL)
 
+    if events is not None:
+        app.include_router(create_event_router(market, instruments, events))
+    if quality is not None:
+        app.include_router(create_quality_router(market, instruments, quality))
+    # The last, for it answers every address that no other does.
     app.include_router(create_router(market, instruments, reader, cache))
     return app

@@ -1,4 +1,4 @@
-"""`python -m include.dashboard`: the page and the API on one port, one worker, this machine only."""
+"""`python -m include.dashboard`: the pages and the API on one port, one worker, this machine only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from include.api.app import create_api
 from include.api.headers import SecurityHeaders, content_security_policy, security_headers
 from include.dashboard.app import create_dashboard
 from include.dashboard.market_view import MarketView
+from include.dashboard.quality_view import QualityView
 from include.errors import SettingsError
 from include.settings import Settings, required, settings
 from include.sources.catalogue import catalogue
+from include.storage.archive_catalogue import archive_folder
 from include.storage.cache import CacheManager
+from include.storage.event_reads import EventReader
 from include.storage.market_reads import MarketReader
+from include.storage.quality_reads import QualityReader
 
 HOST = "127.0.0.1"
 
@@ -31,12 +35,15 @@ def create_application(chosen: Settings) -> FastAPI:
     ]
     if not instruments:
         raise SettingsError("STOCK_SYMBOLS and CRYPTO_SYMBOLS are both empty: name at least one symbol")
-    reader = MarketReader(required(chosen.reader_database_url or chosen.database_url, "DATABASE_URL"))
+    database_url = required(chosen.reader_database_url or chosen.database_url, "DATABASE_URL")
+    reader, events = MarketReader(database_url), EventReader(database_url, archive_folder(chosen))
+    quality = QualityReader(database_url)
     cache = CacheManager(required(chosen.redis_url, "REDIS_URL"))
-    server = create_api(chosen.market, instruments, reader, cache)
-    page = create_dashboard(server, MarketView(instruments, reader, cache), chosen.market)
+    server = create_api(chosen.market, instruments, reader, cache, events, quality)
     airflow = [f"http://{host}:{chosen.ports.airflow}" for host in (HOST, "localhost")]
-    policy = content_security_policy(page.csp_hashes(), airflow)
+    quality_view = QualityView([each.symbol for each in instruments], quality, airflow[0])
+    pages = create_dashboard(server, MarketView(instruments, reader, cache), quality_view, chosen.market)
+    policy = content_security_policy(pages.csp_hashes(), airflow)
     server.add_middleware(SecurityHeaders, headers=security_headers(policy))
     return server
 

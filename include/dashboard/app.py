@@ -1,17 +1,20 @@
-"""The Dash page on the API's server: one ASGI application."""
+"""The Dash pages on the API's server: one ASGI application."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from dash import Dash
 from fastapi import FastAPI, HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from include.dashboard import callbacks
-from include.dashboard.layout import TITLE, page
+from include.dashboard import callbacks, quality_callbacks
+from include.dashboard.layout import PAGES, TITLE, shell
 from include.dashboard.market_view import MarketView
+from include.dashboard.quality_view import QualityView
 
 _log = logging.getLogger(__name__)
 _INDEX = """<!DOCTYPE html>
@@ -33,8 +36,8 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def create_dashboard(server: FastAPI, view: MarketView, market: str) -> Dash:
-    """Adds the page at `/` to the server. Every file it needs comes from this server."""
+def create_dashboard(server: FastAPI, view: MarketView, quality: QualityView, market: str) -> Dash:
+    """Adds the pages at `/` and `/quality` to the server. Every file they need comes from this server."""
     # Dash's own annotation of `server` knows Flask's kind only.
     asgi: Any = server
     app = Dash(
@@ -47,13 +50,18 @@ def create_dashboard(server: FastAPI, view: MarketView, market: str) -> Dash:
         update_title="",
         meta_tags=[
             {"name": "viewport", "content": "width=device-width, initial-scale=1"},
-            {"name": "description", "content": "Live prices and candles"},
+            {"name": "description", "content": "Live prices and candles, and how good they are"},
         ],
         serve_locally=True,
         on_error=_report,
+        # What a callback writes to is there only while its page is shown.
+        suppress_callback_exceptions=True,
     )
-    app.layout = page(view, market)
+    app.layout = shell(market)
     callbacks.register(app, view)
+    quality_callbacks.register(app, quality)
+
+    server.add_middleware(OneDocument, addresses=set(PAGES))
 
     # Dash would answer any address with the page; a wrong one must say so.
     @server.get("/{path:path}", include_in_schema=False)
@@ -61,6 +69,19 @@ def create_dashboard(server: FastAPI, view: MarketView, market: str) -> Dash:
         raise HTTPException(404, f"no such page: /{path}")
 
     return app
+
+
+class OneDocument:
+    """ASGI middleware: each page is the document that Dash answers at `/`, and draws itself by its address."""
+
+    def __init__(self, app: ASGIApp, addresses: Container[str]) -> None:
+        self._app = app
+        self._addresses = addresses
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in self._addresses:
+            scope = {**scope, "path": "/", "raw_path": b"/"}
+        await self._app(scope, receive, send)
 
 
 def _report(error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""Query, build, return; the browser's own part is in assets/dashboard.js."""
+"""Query, build, return, for the market page and what both pages share; the browser's part is in assets/dashboard.js."""
 
 from __future__ import annotations
 
@@ -12,12 +12,28 @@ from include.dashboard.charts.colours import colours
 from include.dashboard.components.instrument_bar import instrument_bar
 from include.dashboard.components.notice import notice
 from include.dashboard.components.watchlist import watchlist
+from include.dashboard.layout import clock, navigation
+from include.dashboard.market_page import market_page
 from include.dashboard.market_view import Board, ChartData, MarketView
-from include.dashboard.selection import Selection
+from include.dashboard.quality_page import quality_page
+from include.dashboard.selection import QUALITY_PATH, Selection
 
 
 def register(app: Dash, view: MarketView) -> None:
-    """All callbacks. The queries wait in threads: the server's loop never waits for a store."""
+    """The queries wait in threads: the server's loop never waits for a store."""
+
+    @app.callback(
+        Output("page", "children"),
+        Output("page-clock", "children"),
+        Output("pages", "children"),
+        Input("url", "pathname"),
+    )
+    def show_page(path: str | None) -> tuple[Any, Any, Any]:
+        # The server answers no other address. All that a page's callbacks write to is in the page or its clock: so
+        # none of them runs while the other page is shown.
+        if path == QUALITY_PATH:
+            return quality_page(), clock("checked-age"), navigation(path)
+        return market_page(view), clock("freshness"), navigation("/")
 
     @app.callback(
         Output("watchlist", "children"),
@@ -70,6 +86,9 @@ def _register_clientside(app: Any) -> None:
         Output("freshness", "title"),
         Input("tick", "n_intervals"),
         Input("board", "data"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("market", "title"), Output("page-title", "data"), Input("url", "pathname")
     )
     app.clientside_callback(
         ClientsideFunction("market", "appearance"),

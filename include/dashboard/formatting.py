@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Literal
 
@@ -57,3 +58,17 @@ def age_text(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size}{suffix}"
     return f"{whole}s"
+
+
+def moment_text(moment: datetime) -> str:
+    """`2026-11-25 14:03`, in the zone it has."""
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def size_text(size: float) -> str:
+    """`700 kB`, `1.4 MB`: bytes in steps of a thousand."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB" if size < 1000 else f"{size:,.0f} GB"

@@ -1,4 +1,4 @@
-"""The page before its first data: header, watchlist, chart."""
+"""What both pages share: the header with the way to the other page, and the place where the page goes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 import dash_mantine_components as dmc  # type: ignore[import-untyped]
 from dash import dcc, html
 
-from include.dashboard.charts.candlestick import candlestick_figure
-from include.dashboard.charts.colours import colours
 from include.dashboard.components.attributes import aria
-from include.dashboard.components.graph import graph
 from include.dashboard.components.notice import notice
-from include.dashboard.market_view import MarketView
+from include.dashboard.selection import QUALITY_PATH
 
 TITLE = "Market Data Platform"
 REFRESH_MS = 5_000
 _TICK_MS = 1_000
+#: Address and name of each page, as the header shows them.
+PAGES = {"/": "Market", QUALITY_PATH: "Quality"}
 _MARKETS = {
     "live": "Prices from the public market sources",
     "sandbox": "A simulated market: these prices were never traded",
@@ -24,8 +23,9 @@ _MARKETS = {
 }
 
 
-def page(view: MarketView, market: str) -> Any:
-    """The whole layout. What the reader chose is kept by the browser, what is shown by the address."""
+def shell(market: str) -> Any:
+    """The whole layout but for the page itself. What the reader chose is kept by the browser, what is shown by the
+    address."""
     return dmc.MantineProvider(
         defaultColorScheme="auto",
         children=html.Div(
@@ -35,13 +35,27 @@ def page(view: MarketView, market: str) -> Any:
                 dcc.Location(id="url", refresh=False),
                 dcc.Interval(id="refresh", interval=REFRESH_MS),
                 dcc.Interval(id="tick", interval=_TICK_MS),
-                dcc.Store(id="board"),
-                dcc.Store(id="figure"),
                 dcc.Store(id="appearance"),
+                dcc.Store(id="page-title"),
                 _header(market),
-                html.Main(className="columns", children=[_watchlist(), _chart(view)]),
+                html.Main(notice("Loading the page", "one moment"), id="page"),
             ],
         ),
+    )
+
+
+def navigation(path: str) -> list[Any]:
+    """The links of the header; a page of its own each, so that none inherits the other's state."""
+    return [
+        html.A(name, href=address, className="page-link", **(aria(current="page") if address == path else {}))
+        for address, name in PAGES.items()
+    ]
+
+
+def clock(id: str) -> html.Span:
+    """A page's clock for the header: how old is what it shows."""
+    return html.Span(
+        "Connecting", id=id, className="freshness waiting", role="status", title="waiting for the first answer"
     )
 
 
@@ -53,14 +67,9 @@ def _header(market: str) -> html.Header:
                 [html.Span(className="mark", **aria(hidden="true")), html.Strong(TITLE)],
                 className="brand",
             ),
+            html.Nav(navigation(""), id="pages", className="pages", **aria(label="Pages")),
             html.Span(market.upper(), className=f"market {market}", title=_MARKETS[market]),
-            html.Span(
-                "Connecting",
-                id="freshness",
-                className="freshness waiting",
-                role="status",
-                title="age of the newest price",
-            ),
+            html.Span(id="page-clock"),
             html.Div(
                 className="choices",
                 children=[
@@ -84,37 +93,5 @@ def _header(market: str) -> html.Header:
                     html.A("API", href="/api/docs", className="api-link"),
                 ],
             ),
-        ],
-    )
-
-
-def _watchlist() -> html.Aside:
-    return html.Aside(
-        className="panel list-panel",
-        **aria(label="Watchlist"),
-        children=[
-            html.H2(["Watchlist", html.Span("price · day change", className="hint")]),
-            html.Div(notice("Loading prices", "one moment"), id="watchlist"),
-        ],
-    )
-
-
-def _chart(view: MarketView) -> html.Section:
-    empty = candlestick_figure((), view.select(None), colours(None))
-    return html.Section(
-        className="panel chart-panel",
-        **aria(label="Chart"),
-        children=[
-            html.Div(id="instrument-bar", className="instrument-bar"),
-            html.Div(
-                className="chart",
-                children=[
-                    html.Div(id="legend", className="legend", **aria(live="off")),
-                    graph("chart", empty, clear_on_unhover=True),
-                    html.Button("Back to now", id="back-to-now", className="back-to-now", type="button"),
-                    html.Div(notice("Loading candles", "one moment"), id="notice", role="status"),
-                ],
-            ),
-            html.Footer(id="chart-foot", className="chart-foot"),
         ],
     )

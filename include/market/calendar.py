@@ -47,6 +47,11 @@ def session_close_us(day: date) -> int | None:
     return None if session is None else session.close_us
 
 
+def sessions() -> tuple[Session, ...]:
+    """All that are known, in order."""
+    return tuple(_sessions())
+
+
 def next_session(at_us: int) -> Session:
     """The first session that opens after this moment. Raises ValueError after LAST_DAY."""
     place = bisect_right(_sessions(), at_us, key=lambda session: session.open_us)

@@ -141,6 +141,7 @@ def _connections(plan: Plan) -> dict[str, dict[str, object]]:
             "extra": json.dumps({"deploy-mode": "client", "spark-binary": "spark-submit"}),
         },
         "postgres_default": _database(required(chosen.writer_database_url, "WRITER_DATABASE_URL")),
+        "postgres_checker": _database(required(chosen.checker_database_url, "CHECKER_DATABASE_URL")),
         "postgres_owner": _database(required(chosen.database_url, "DATABASE_URL")),
         "redis_default": {
             "conn_type": "redis",

@@ -17,6 +17,7 @@ from include.stack import airflow, kafka, postgres, preflight, processes
 from include.stack.jars import install_jars
 from include.stack.layout import Layout, last_log_line, write_private
 from include.stack.plan import Plan, as_line
+from include.stack.reference import bring_up_to_date
 from include.stack.services import PROBE_ERRORS, Service, services
 from include.stack.supervisor import RUNNING_STATES, Supervisor
 from include.storage import migrate
@@ -148,7 +149,8 @@ class Stack:
     def _migrate_schema(self) -> None:
         plan = self.plan
         url = required(plan.settings.database_url, "DATABASE_URL")
-        migrate.upgrade(url, plan.market)
+        migrate.upgrade(url, plan.market, via="./pipeline up")
+        bring_up_to_date(plan.settings)
         roles = ("pipeline_writer", "pipeline_reader", "pipeline_checker")
         set_role_passwords(url, {role: getattr(plan.secrets, role) for role in roles})
 

@@ -121,6 +121,7 @@ def _urls(given: Settings, own: frozenset[str], secrets: Secrets, market: Market
         owner = given.database_url.get_secret_value()
     urls["database_url"] = SecretStr(owner)
     urls["writer_database_url"] = SecretStr(with_user(owner, "pipeline_writer", secrets.pipeline_writer))
+    urls["checker_database_url"] = SecretStr(with_user(owner, "pipeline_checker", secrets.pipeline_checker))
     urls["reader_database_url"] = SecretStr(with_user(owner, "pipeline_reader", secrets.pipeline_reader))
     if market != "live":
         stand_in = f"http://{LOOPBACK}:{ports.sandbox}"

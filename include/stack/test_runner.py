@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from include.errors import StackError
 from include.settings import PROJECT_ROOT, Settings
@@ -20,9 +21,12 @@ CHECKS: dict[str, list[str]] = {
     "imports": [str(BIN / "lint-imports"), "--no-cache"],
     "types": [str(BIN / "mypy")],
 }
-SUITES = ("unit", "integration", "faults", "e2e", "browser")
+#: The end-to-end tests come last: the last of them takes the shared stack down.
+SUITES = ("unit", "integration", "faults", "browser", "e2e")
 #: Asked for by name, the suite runs whole; among all others only what a merge must pass.
 WHOLE = ("faults",)
+SPREAD = ("-n", "auto", "--dist", "loadfile")
+CHECKS_AT_ONCE = 2
 
 Say = Callable[[str], None]
 
@@ -32,17 +36,30 @@ def run(arguments: Sequence[str], say: Say) -> int:
     wanted, options = _split(arguments)
     failures = []
     if wanted in ("lint", "all"):
-        failures += [name for name, command in CHECKS.items() if not _passes(name, command, say)]
+        with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool:
+            passed = list(pool.map(lambda check: _passes(check[0], check[1], say), CHECKS.items()))
+        failures += [name for name, well in zip(CHECKS, passed, strict=True) if not well]
     suites = [wanted] if wanted in SUITES else list(SUITES) if wanted == "all" else []
-    if suites:
-        folders = [str(PROJECT_ROOT / "tests" / suite) for suite in suites]
+    for group in _groups(suites, options):
+        folders = [str(PROJECT_ROOT / "tests" / suite) for suite in group]
+        spread = SPREAD if group == ["unit"] and not options else ()
         marked = ["-m", ""] if wanted in WHOLE else []
-        command = [sys.executable, "-m", "pytest", *folders, *marked, *options]
-        if not _passes(" + ".join(suites), command, say):
-            failures.append("tests")
+        command = [sys.executable, "-m", "pytest", *folders, *spread, *marked, *options]
+        if not _passes(" + ".join(group), command, say):
+            failures.append(f"tests ({', '.join(group)})")
     if failures:
         say(f"failed: {', '.join(failures)}")
     return 1 if failures else 0
+
+
+def _groups(suites: list[str], options: Sequence[str]) -> list[list[str]]:
+    """Unit tests share nothing and are spread over the cores; the others share services, and go one by one.
+
+    What is chosen by options may be in any of them: then they are one run.
+    """
+    if options:
+        return [suites] if suites else []
+    return [group for group in (suites[:1], suites[1:]) if group] if "unit" in suites else [suites] if suites else []
 
 
 def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -25,6 +25,10 @@ redis.call('SET', KEYS[1], ARGV[1])
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1
 """
+_FORGET = """
+local held = redis.call('GET', KEYS[1])
+if held and cjson.decode(held)['event_time'] == tonumber(ARGV[1]) then redis.call('DEL', KEYS[1]) end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class CacheManager:
         url = redis_url or required(settings().redis_url, "REDIS_URL")
         self._client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=5)
         self._set_if_newer = self._client.register_script(_SET_IF_NEWER)
+        self._forget = self._client.register_script(_FORGET)
 
     def set_many(self, prices: Iterable[LatestPrice]) -> None:
         """One write a symbol, in one round trip; an older price never replaces a newer one."""
@@ -77,6 +82,13 @@ class CacheManager:
                     ],
                     client=pipeline,
                 )
+            pipeline.execute()
+
+    def forget(self, events: Iterable[tuple[str, int]]) -> None:
+        """Prices of these events, by symbol and event_time, are not the latest any more, where they still are."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for symbol, event_time in events:
+                self._forget(keys=[_key(symbol)], args=[event_time], client=pipeline)
             pipeline.execute()
 
     def set_latest_price(

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import psycopg
 import redis
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
-from include.errors import MarketDataError
 from include.market.candle import Candle
 from include.market.timeframe import BASE, TIMEFRAME_SECONDS, Timeframe, rolled_up
-from include.storage.database import libpq_url
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    Connection = psycopg.Connection[dict[str, Any]]
+from include.storage.read_connections import DatabaseUnavailable as DatabaseUnavailable
+from include.storage.read_connections import ReadConnections
 
 #: At most this many stored candles are read for one answer: 1d then reaches back 69 days of a market
 #: that never closes, further for one that does.
@@ -56,12 +47,6 @@ _LAST = (
     " SELECT max(newest.window_start) AS last FROM known CROSS JOIN LATERAL (SELECT window_start FROM candles"
     " WHERE symbol = known.symbol AND interval = '1m' ORDER BY window_start DESC LIMIT 1) AS newest"
 )
-
-
-class DatabaseUnavailable(MarketDataError):
-    """PostgreSQL does not answer, or has no market tables yet."""
-
-    retriable = True
 
 
 class CandleReads(Protocol):
@@ -100,18 +85,8 @@ class Price:
     change_pct: float | None = None
 
 
-class MarketReader:
-    """Candles from PostgreSQL. Safe to call from several threads; connections are kept and reused."""
-
-    def __init__(self, database_url: str) -> None:
-        self._conninfo = make_conninfo(
-            libpq_url(database_url),
-            connect_timeout=3,
-            application_name="market-reads",
-            options="-c default_transaction_read_only=on -c statement_timeout=4000 -c timezone=UTC",
-        )
-        self._idle: list[Connection] = []
-        self._lock = Lock()
+class MarketReader(ReadConnections):
+    """Candles from PostgreSQL. Safe to call from several threads."""
 
     def candles(
         self,
@@ -133,7 +108,7 @@ class MarketReader:
             "start": _next_window(start, interval),
             "rows": rows,
         }
-        with self._connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
+        with self.connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
             found = cursor.execute(_CANDLES, bound).fetchall()
         found.reverse()
         if parts == 1:
@@ -143,58 +118,23 @@ class MarketReader:
 
     def latest_closes(self, symbols: Sequence[str]) -> dict[str, Candle]:
         """The newest 1-minute candle of each symbol that has one."""
-        with self._connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
+        with self.connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
             return {candle.symbol: candle for candle in cursor.execute(_LATEST, (list(symbols),))}
 
     def sparklines(self, symbols: Sequence[str], points: int) -> dict[str, list[Decimal]]:
         """The last `points` 5-minute closes of each symbol that has any, oldest first."""
         lines: dict[str, list[Decimal]] = {}
         bound = {"symbols": list(symbols), "interval": "5m", "points": points}
-        with self._connection() as connection:
+        with self.connection() as connection:
             for row in connection.execute(_NEWEST, bound):
                 lines.setdefault(row["symbol"], []).append(row["close"])
         return lines
 
     def last_candle_at(self) -> datetime | None:
         """Start of the newest 1-minute candle of any symbol."""
-        with self._connection() as connection:
+        with self.connection() as connection:
             row = connection.execute(_LAST).fetchone()
         return row["last"] if row else None
-
-    def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """A connection to ourselves. After any error it is thrown away with its idle twins."""
-        try:
-            connection = self._take()
-            try:
-                yield connection
-            except psycopg.Error:
-                connection.close()
-                self.close()
-                raise
-            with self._lock:
-                self._idle.append(connection)
-        except psycopg.Error as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise DatabaseUnavailable(f"the database does not answer: {reason}") from error
-
-    def _take(self) -> Connection:
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is not None:
-            # A server restart leaves dead connections behind; the answer must not fail for that.
-            try:
-                connection.execute("SELECT 1")
-                return connection
-            except psycopg.Error:
-                connection.close()
-        return psycopg.connect(self._conninfo, autocommit=True, row_factory=dict_row)
 
 
 def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads) -> dict[str, Price]:

@@ -34,6 +34,8 @@ def copy_out(cursor: psycopg.Cursor[Any], statement: str | SQL | Composed, schem
     options = csv.ConvertOptions(
         column_types=schema,
         include_columns=schema.names,
+        # A symbol may be called NA or NULL.
+        null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
         true_values=["t"],

@@ -57,7 +57,7 @@ class FigureTables:
         if self._cursor.execute("SELECT EXISTS (SELECT FROM recounted) AS any").fetchone() == {"any": False}:
             return _with_revision(new), partials, EVENT_SCHEMA.empty_table()
         recounted = copy_out(self._cursor, sql.SPANS_RECOUNTED, _SPANS)
-        events = copy_out(self._cursor, sql.EVENTS_RECOUNTED, EVENT_SCHEMA)
+        events = self.events_recounted()
         added = new.append_column("start", spans).join(recounted, ["symbol", "start"], join_type="left anti")
         return _with_revision(added), partials, events
 
@@ -94,9 +94,31 @@ class FigureTables:
         """After events came by another door: the next batch counts these windows again."""
         self._cursor.execute(sql.DROP_PARTIALS, (asset_class, start, end))
 
-    def record_repairs(self) -> None:
-        """Leave the indicators of the candles upserted here, and all after them, to the repair."""
-        self._cursor.execute(sql.RECORD_REPAIRS)
+    def take_quarantined(self, start: datetime, end: datetime, asset_class: AssetClass) -> list[dict[str, Any]]:
+        """Events held or released since candles were counted last, marked as shown by them: `symbol, event_time` (us).
+
+        First of all: `events_recounted` are then those of their windows that count, and `remove_uncounted` what is
+        over where none is left.
+        """
+        return self._cursor.execute(sql.TAKE_QUARANTINED, (asset_class, start, end)).fetchall()
+
+    def events_recounted(self) -> pa.Table:
+        """All events (EVENT_SCHEMA, all revisions) of the windows that are counted again."""
+        return copy_out(self._cursor, sql.EVENTS_RECOUNTED, EVENT_SCHEMA)
+
+    def remove_uncounted(self) -> int:
+        """Delete candles of these windows that `upsert_candles` was not given, and all built on them; how many."""
+        self._cursor.execute(sql.REMOVE_UNCOUNTED)
+        return self._cursor.rowcount
+
+    def drop_partials_recounted(self) -> None:
+        """As `drop_partials`, of the windows that are counted again."""
+        self._cursor.execute(sql.DROP_PARTIALS_RECOUNTED)
+
+    def record_repairs(self, *, only_changed: bool = False) -> None:
+        """Leave the indicators of the candles upserted or removed here, and all after them, to the repair."""
+        for rows in ("changed_candles",) if only_changed else ("staged_candles", "changed_candles"):
+            self._cursor.execute(SQL(sql.RECORD_REPAIRS).format(rows=Identifier(rows)))
 
     def take_repair(self, symbol: str, interval: str) -> None:
         """Treat the candles that wait for their repair as changed, and the repair as done with this transaction."""

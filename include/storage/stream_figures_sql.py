@@ -48,7 +48,7 @@ SELECT symbol, start FROM touched WHERE EXISTS (
                       = (c.symbol, c.interval, c.window_start)))
 UNION
 SELECT came.symbol, date_bin({_SPAN}, came.event_time, 'epoch') FROM new_bars came CROSS JOIN LATERAL (
-    SELECT FROM market_events held
+    SELECT FROM counted_events held
     WHERE held.symbol = came.symbol AND held.event_time = came.event_time AND held.kind = 'bar'
       AND held.interval_seconds = came.interval_seconds AND (held.event_id, held.revision) <> (came.event_id, 0)
     LIMIT 1) other
@@ -58,7 +58,7 @@ SPANS_RECOUNTED = "COPY recounted TO STDOUT (FORMAT csv, HEADER)"
 EVENTS_RECOUNTED = f"""
 COPY (
     SELECT found.* FROM recounted CROSS JOIN LATERAL (
-        SELECT {EVENT_FIGURES} FROM market_events
+        SELECT {EVENT_FIGURES} FROM counted_events
         WHERE symbol = recounted.symbol AND event_time >= start AND event_time < start + {_SPAN}
         OFFSET 0
     ) found
@@ -76,7 +76,7 @@ COPY (
 """
 EVENTS_BETWEEN = f"""
 COPY (
-    SELECT {EVENT_FIGURES} FROM market_events
+    SELECT {EVENT_FIGURES} FROM counted_events
     WHERE asset_class = {{asset_class}} AND event_time >= {{start}} AND event_time < {{end}}
 ) TO STDOUT (FORMAT csv, HEADER)
 """
@@ -160,7 +160,7 @@ ON CONFLICT (symbol, interval) DO UPDATE SET window_start = least(held.window_st
 """
 RECORD_REPAIRS = """
 INSERT INTO indicator_repairs AS held (symbol, interval, window_start)
-SELECT symbol, interval, min(window_start) FROM staged_candles GROUP BY symbol, interval
+SELECT symbol, interval, min(window_start) FROM {rows} GROUP BY symbol, interval
 ON CONFLICT (symbol, interval) DO UPDATE SET window_start = least(held.window_start, excluded.window_start)
 """
 REPAIRS = "SELECT symbol, interval FROM indicator_repairs ORDER BY recorded_at, symbol, interval"
@@ -191,6 +191,12 @@ ON CONFLICT ({_KEY}) DO UPDATE SET
 WHERE ({", ".join(f"held.{name}" for name in _INDICATORS)})
    IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _INDICATORS)})
 """
+_OUTBOX = """INSERT INTO anomaly_outbox (body)
+SELECT jsonb_build_object(
+    'anomaly_id', concat_ws(':', symbol, interval, (extract(epoch FROM window_start) * 1000000)::bigint, metric),
+    'state', state, 'symbol', symbol, 'interval', interval,
+    'window_start', (extract(epoch FROM window_start) * 1000000)::bigint, 'metric', metric, 'value', value,
+    'mean', mean, 'stddev', stddev, 'z_score', z_score, 'severity', severity, 'schema_version', 1)"""
 # What holds no more goes, and what a reader of the topic should know goes to the outbox with it: a new anomaly,
 # another severity, one withdrawn.
 REPLACE_ANOMALIES = f"""
@@ -207,14 +213,53 @@ WITH gone AS (
        IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in _MEASURES)})
     RETURNING new.*, 'raised' AS state, old.severity AS before
 )
-INSERT INTO anomaly_outbox (body)
-SELECT jsonb_build_object(
-    'anomaly_id', concat_ws(':', symbol, interval, micros, metric), 'state', state, 'symbol', symbol,
-    'interval', interval, 'window_start', micros, 'metric', metric, 'value', value, 'mean', mean,
-    'stddev', stddev, 'z_score', z_score, 'severity', severity, 'schema_version', 1)
+{_OUTBOX}
 FROM (
-    SELECT *, (extract(epoch FROM window_start) * 1000000)::bigint AS micros FROM (
-        SELECT {ANOMALY_COLUMNS}, state FROM gone
-        UNION ALL SELECT {ANOMALY_COLUMNS}, state FROM put WHERE before IS DISTINCT FROM severity) told
-) timed ORDER BY window_start, symbol, interval, metric
+    SELECT {ANOMALY_COLUMNS}, state FROM gone
+    UNION ALL SELECT {ANOMALY_COLUMNS}, state FROM put WHERE before IS DISTINCT FROM severity) told
+ORDER BY window_start, symbol, interval, metric
 """
+#: Days of an asset class whose candles do not show yet what was held or released. Of a cold day there are no events to
+#: count again: it waits until it is brought back.
+QUARANTINED_DAYS = """
+SELECT DISTINCT asset_class, (event_time AT TIME ZONE 'UTC')::date AS day FROM quarantined_events q
+WHERE applied_at IS NULL AND NOT EXISTS (
+    SELECT FROM archived_days a WHERE a.relation = 'market_events' AND a.dropped_at IS NOT NULL
+      AND a.day = (q.event_time AT TIME ZONE 'UTC')::date)
+ORDER BY day, asset_class
+"""
+# Before their windows' events are read: who decides about one of these rows waits, and what is held from here on is
+# not marked.
+TAKE_QUARANTINED = f"""
+WITH taken AS (
+    UPDATE quarantined_events SET applied_at = now()
+    WHERE applied_at IS NULL AND asset_class = %s AND event_time >= %s AND event_time < %s
+    RETURNING symbol, event_time
+), spans AS (
+    INSERT INTO recounted SELECT DISTINCT symbol, date_bin({_SPAN}, event_time, 'epoch') FROM taken
+)
+SELECT symbol, (extract(epoch FROM event_time) * 1000000)::bigint AS event_time FROM taken
+"""
+_IN_RECOUNTED = f"""
+{{row}}.symbol = recounted.symbol AND {{row}}.interval IN ({_INTERVALS})
+  AND {{row}}.window_start >= start AND {{row}}.window_start < start + {_SPAN}"""
+# A window that has only events in quarantine has no candle, and what was built on it goes with it.
+REMOVE_UNCOUNTED = f"""
+WITH removed AS (
+    DELETE FROM candles c USING recounted WHERE {_IN_RECOUNTED.format(row="c")}
+      AND NOT EXISTS (SELECT FROM staged_candles s WHERE (s.symbol, s.interval, s.window_start)
+                      = (c.symbol, c.interval, c.window_start))
+    RETURNING c.symbol, c.interval, c.window_start
+), without AS (
+    DELETE FROM indicators i USING removed r
+    WHERE (i.symbol, i.interval, i.window_start) = (r.symbol, r.interval, r.window_start)
+), gone AS (
+    DELETE FROM price_anomalies a USING removed r
+    WHERE (a.symbol, a.interval, a.window_start) = (r.symbol, r.interval, r.window_start)
+    RETURNING a.*, 'withdrawn' AS state
+), told AS (
+    {_OUTBOX} FROM gone told
+)
+INSERT INTO changed_candles SELECT * FROM removed
+"""
+DROP_PARTIALS_RECOUNTED = f"DELETE FROM candle_partials p USING recounted WHERE {_IN_RECOUNTED.format(row='p')}"

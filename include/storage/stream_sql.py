@@ -33,6 +33,8 @@ FENCE = "SELECT 1 FROM stream_fence WHERE application = %s AND epoch = %s FOR SH
 SHARE_CANDLES = "LOCK TABLE candles IN ROW EXCLUSIVE MODE"
 #: Writers of candles wait until this transaction has ended; readers do not.
 LOCK_CANDLES = "LOCK TABLE candles IN SHARE ROW EXCLUSIVE MODE"
+#: No day leaves for the archive while this is held.
+KEEP_DAYS = "LOCK TABLE ONLY market_events IN ACCESS SHARE MODE"
 HELD_BATCH = "SELECT offsets FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s AND batch_id = %s"
 PARTITIONS = "SELECT market.ensure_event_partitions(%s::date[])"
 # One probe of the key's index for each id and day (OFFSET 0: as a join the planner might read whole days).
@@ -107,10 +109,12 @@ WITH RECURSIVE symbols AS (
     FROM symbols s WHERE s.symbol IS NOT NULL
 ), newest AS (
     SELECT found.* FROM symbols CROSS JOIN LATERAL (
-        SELECT {PRICE_COLUMNS} FROM current_events
+        SELECT {PRICE_COLUMNS} FROM counted_events e
         WHERE symbol = symbols.symbol AND asset_class = %(asset_class)s
           AND event_time >= (SELECT max(c.window_start) - interval '1 hour' FROM candles c
                              WHERE c.symbol = symbols.symbol AND c.interval = '1m')
+          AND NOT EXISTS (SELECT FROM counted_events newer WHERE newer.event_id = e.event_id
+                          AND newer.event_time = e.event_time AND newer.revision > e.revision)
         ORDER BY event_time + make_interval(secs => interval_seconds) DESC, kafka_offset DESC NULLS LAST LIMIT 1
     ) found
 ), timed AS ({_TIMED} AS day FROM newest)
@@ -118,9 +122,9 @@ WITH RECURSIVE symbols AS (
 """
 LEDGER = """
 INSERT INTO stream_batches (query_name, checkpoint_id, batch_id, epoch, offsets, rows_in, rows_new,
-    rows_dead_lettered, rows_late, max_event_time)
+    rows_dead_lettered, rows_late, max_event_time, control_sum)
 VALUES (%(query_name)s, %(checkpoint_id)s, %(batch_id)s, %(epoch)s, %(offsets)s, %(rows_in)s, %(rows_new)s,
-    %(rows_dead_lettered)s, %(rows_late)s, %(max_event_time)s)
+    %(rows_dead_lettered)s, %(rows_late)s, %(max_event_time)s, %(control_sum)s)
 """
 LAST_BATCH = """
 SELECT max(batch_id) AS batch_id FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s
@@ -129,8 +133,18 @@ KNOWN_CHECKPOINTS = """
 SELECT checkpoint_id, topic_id FROM stream_checkpoints WHERE query_name = %s ORDER BY known_since DESC
 """
 HAS_BATCHES = "SELECT EXISTS (SELECT 1 FROM stream_batches WHERE query_name = %s) AS known"
+#: The whole ledger is read, but only for a checkpoint that is new.
 KNOW_CHECKPOINT = """
-INSERT INTO stream_checkpoints (query_name, checkpoint_id, topic_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO stream_checkpoints (query_name, checkpoint_id, topic_id, known_ends)
+SELECT came.*, coalesce((
+    SELECT jsonb_object_agg(kafka_partition, past) FROM (
+        SELECT p.key AS kafka_partition, max((p.value ->> 1)::bigint) AS past
+        FROM stream_batches b, jsonb_each(b.offsets) t, jsonb_each(t.value) p
+        WHERE b.query_name = came.query_name GROUP BY p.key) ends), '{}')
+FROM (VALUES (%s, %s, %s)) came (query_name, checkpoint_id, topic_id)
+WHERE NOT EXISTS (SELECT FROM stream_checkpoints held
+                  WHERE (held.query_name, held.checkpoint_id) = (came.query_name, came.checkpoint_id))
+ON CONFLICT DO NOTHING
 """
 #: How long the query has had no record, by the server's clock; null if it never had one.
 SILENT_SECONDS = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from operator import itemgetter
 from typing import Any
 
@@ -166,6 +166,7 @@ class StreamStore:
         connection = self._connected()
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(sql.LOCK_CANDLES)
+            cursor.execute(sql.KEEP_DAYS)
             yield Batch(cursor, query_name)
 
     def send_anomalies(self, send: Callable[[list[dict[str, Any]]], None], limit: int = 1_000) -> int:
@@ -184,6 +185,11 @@ class StreamStore:
         """The (symbol, interval) whose indicators wait to be computed again in batch."""
         rows = self._connected().execute(stream_figures_sql.REPAIRS).fetchall()
         return [(row["symbol"], row["interval"]) for row in rows]
+
+    def quarantined_days(self) -> list[tuple[date, AssetClass]]:
+        """Days whose candles do not show yet what was held or released, but for those that are in the archive only."""
+        rows = self._connected().execute(stream_figures_sql.QUARANTINED_DAYS).fetchall()
+        return [(row["day"], row["asset_class"]) for row in rows]
 
     def all_latest_prices(self, asset_class: AssetClass) -> list[LatestPrice]:
         """The newest price of every symbol that has a candle."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 
 import psycopg
 
@@ -15,13 +14,11 @@ from tests.conftest import RunningStack
 from tests.ports import BASE_PORTS, is_free
 
 
-def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(
-    start_stack: Callable[..., RunningStack],
-) -> None:
-    stack = start_stack("sandbox", STOCK_SYMBOLS="", CRYPTO_SYMBOLS="BTC-USD")
+def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(stack: RunningStack) -> None:
+    """The last test of all that use the shared stack."""
     with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
         before = connection.execute("SELECT count(*) FROM market_events").fetchone()
-    assert stack.run("down").returncode == 0
+    assert stack.run("down", timeout=180).returncode == 0
     assert list(of_stack(Layout(stack.home, "sandbox"))) == []
     assert stack.run("status").returncode == 1
     assert listeners(stack) == []
@@ -34,7 +31,7 @@ def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(
 
     # supervisord dies: what it started is found and ended all the same.
     os.kill(Supervisor(Layout(stack.home, "sandbox")).pid(), signal.SIGKILL)
-    assert stack.run("down").returncode == 0
+    assert stack.run("down", timeout=180).returncode == 0
     assert listeners(stack) == []
 
 

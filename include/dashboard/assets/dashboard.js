@@ -1,8 +1,16 @@
 /* The browser's part of the page: what must not wait for the server. */
 (function () {
   "use strict";
-  const STALE_AFTER_S = 120;
   const LOST_AFTER_MS = 16000;
+  /* What the clock in the header says: of the newest price, or of the newest run of the checks. */
+  const PRICES = {
+    none: "Waiting for prices", noneTitle: "no price has come yet", staleAfter: 120,
+    good: "Connected", stale: "Stale", what: "the newest price is ",
+  };
+  const CHECKS = {
+    none: "Never checked", noneTitle: "no run of the checks has ended yet", staleAfter: 1800,
+    good: "Checked", stale: "Not checked", what: "the newest run of the checks is ",
+  };
   let received = 0;
   let counted = null;
 
@@ -80,6 +88,27 @@
     document.getElementById("back-to-now").addEventListener("click", backToNow);
   }
 
+  /* Counts on between answers, so that a silent server is seen. */
+  function ageOf(board, words) {
+    const now = Date.now();
+    if (!board) return ["Connecting", "freshness waiting", "waiting for the first answer"];
+    if (board !== counted) { counted = board; received = now; }
+    const silent = now - received;
+    if (silent > LOST_AFTER_MS) {
+      return ["Connection lost · " + age(silent / 1000), "freshness trouble", "the server does not answer"];
+    }
+    const seconds = board.newest === null ? null : (board.now - board.newest + silent) / 1000;
+    if (!board.reachable) {
+      const known = seconds === null ? "" : " · data " + age(seconds) + " old";
+      return ["Database down" + known, "freshness trouble", "showing what was known last"];
+    }
+    if (seconds === null) return [words.none, "freshness waiting", words.noneTitle];
+    const title = words.what + age(seconds) + " old";
+    return seconds > words.staleAfter
+      ? [words.stale + " · " + age(seconds), "freshness trouble", title]
+      : [words.good + " · " + age(seconds), "freshness good", title];
+  }
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     market: {
       /* The server's figure, in the reader's own zoom if there is one. */
@@ -117,26 +146,25 @@
         ].concat(state ? [span(state, "state")] : []);
       },
 
-      /* Counts on between answers, so that a silent server is seen. */
       freshness: function (_tick, board) {
-        const now = Date.now();
         attach();
-        if (!board) return ["Connecting", "freshness waiting", "waiting for the first answer"];
-        if (board !== counted) { counted = board; received = now; }
-        const silent = now - received;
-        if (silent > LOST_AFTER_MS) {
-          return ["Connection lost · " + age(silent / 1000), "freshness trouble", "the server does not answer"];
-        }
-        const seconds = board.newest === null ? null : (board.now - board.newest + silent) / 1000;
-        if (!board.reachable) {
-          const known = seconds === null ? "" : " · data " + age(seconds) + " old";
-          return ["Database down" + known, "freshness trouble", "showing what was known last"];
-        }
-        if (seconds === null) return ["Waiting for prices", "freshness waiting", "no price has come yet"];
-        const title = "the newest price is " + age(seconds) + " old";
-        return seconds > STALE_AFTER_S
-          ? ["Stale · " + age(seconds), "freshness trouble", title]
-          : ["Connected · " + age(seconds), "freshness good", title];
+        return ageOf(board, PRICES);
+      },
+
+      checkedAge: (_tick, checked) => ageOf(checked, CHECKS),
+
+      /* A point of the pass rate leads to its run; the rest of the address stays. */
+      run: function (click, search) {
+        const point = click && click.points.find((each) => each.customdata);
+        if (!point) return window.dash_clientside.no_update;
+        const wanted = new URLSearchParams(search || "");
+        wanted.set("run", point.customdata);
+        return "?" + wanted.toString();
+      },
+
+      title: function (path) {
+        document.title = (path === "/quality" ? "Quality · " : "") + "Market Data Platform";
+        return document.title;
       },
 
       appearance: scheme,

@@ -37,8 +37,9 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def test_the_page_comes_up_without_its_stores(client: TestClient) -> None:
-    page = client.get("/", params={"symbol": "AAPL"})
+@pytest.mark.parametrize("address", ["/?symbol=AAPL", "/quality?run=newest"])
+def test_the_pages_come_up_without_their_stores(client: TestClient, address: str) -> None:
+    page = client.get(address)
     assert page.status_code == 200
     assert '<html lang="en">' in page.text
     layout = client.get("/_dash-layout").text
@@ -54,7 +55,7 @@ def test_every_file_of_the_page_is_our_own(client: TestClient) -> None:
 
 
 def test_only_our_airflow_may_frame_it_and_only_our_scripts_run(client: TestClient) -> None:
-    for address in ("/", "/api/v1/instruments", "/api/docs"):
+    for address in ("/", "/quality", "/api/v1/instruments", "/api/docs"):
         policy = client.get(address).headers["content-security-policy"]
         rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
         assert rules["frame-ancestors"] == "'self' http://127.0.0.1:8180 http://localhost:8180"
@@ -69,8 +70,11 @@ def test_health_says_that_both_stores_are_down_without_the_password(client: Test
     assert "secret" not in answer.text
 
 
-def test_a_wrong_address_is_404(client: TestClient) -> None:
-    assert client.get("/nothing/here").status_code == 404
+@pytest.mark.parametrize("address", ["/nothing/here", "/quality/more", "/quality.php"])
+def test_a_wrong_address_is_404_with_a_problem(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert answer.json()["detail"] == f"no such page: {address}"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_airflow_gets_the_connections_that_the_dags_ask_for(secrets: Path, tmp_p
         if name.startswith("AIRFLOW_CONN_")
     }
     sources = [*(PROJECT_ROOT / "dags").glob("*.py"), *(PROJECT_ROOT / "include" / "operators").glob("*.py")]
-    asked = {name for path in sources for name in re.findall(r'"(\w+_(?:default|owner))"', path.read_text())}
+    asked = {name for path in sources for name in re.findall(r'"(\w+_(?:default|owner|checker))"', path.read_text())}
     assert asked == set(connections)
     assert connections["kafka_default"]["extra"]["bootstrap.servers"] == "kafka:9092"
     assert connections["spark_default"]["host"] == "spark://spark-master:7077"

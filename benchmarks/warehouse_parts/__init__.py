@@ -1,0 +1,1 @@
+"""The parts of the warehouse's benchmark; `benchmarks/warehouse.py` runs them."""

@@ -1,0 +1,30 @@
+"""What the charts of the quality page share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from include.dashboard.charts.colours import Colours
+
+
+def still_frame(colours: Colours) -> dict[str, Any]:
+    """The layout of a chart that is only looked at and pointed to."""
+    return {
+        "margin": {"l": 50, "r": 12, "t": 10, "b": 30},
+        "paper_bgcolor": colours.background,
+        "plot_bgcolor": colours.background,
+        "font": {"color": colours.text, "size": 11, "family": "system-ui, sans-serif"},
+        "dragmode": False,
+        "hovermode": "closest",
+        "showlegend": False,
+    }
+
+
+def axis_lines(colours: Colours) -> dict[str, Any]:
+    return {"gridcolor": colours.grid, "linecolor": colours.grid, "zeroline": False}
+
+
+def axis_time(moment: datetime) -> str:
+    """Plotly's date axis has no zone: the moment is UTC, written without saying so."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S")

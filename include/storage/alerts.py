@@ -1,0 +1,174 @@
+"""The table of alerts: one open alert a subject, however often it is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+
+from include.storage.database import libpq_url
+
+Kind = Literal["quality", "anomaly", "stream", "pipeline"]
+Severity = Literal["warning", "high", "critical"]
+#: An anomaly is a moment: its alert is over after this, told or not needed any more.
+ANOMALY_LASTS = "1 day"
+
+# Seen again, it is not told again, unless it has become worse.
+_RAISE = """
+INSERT INTO alerts AS held (kind, subject, severity, title, body, symbol)
+VALUES (%(kind)s, %(subject)s, %(severity)s, %(title)s, %(body)s, %(symbol)s)
+ON CONFLICT (kind, subject) WHERE resolved_at IS NULL DO UPDATE SET
+    times_seen = held.times_seen + 1, last_seen_at = now(), severity = excluded.severity, title = excluded.title,
+    body = excluded.body,
+    delivered_at = CASE
+        WHEN array_position(ARRAY['warning', 'high', 'critical'], excluded.severity)
+           > array_position(ARRAY['warning', 'high', 'critical'], held.severity) THEN NULL ELSE held.delivered_at END
+RETURNING times_seen = 1 AS is_new
+"""
+_RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE kind = %s AND resolved_at IS NULL AND subject = ANY(%s)"
+_PASSED = "SELECT DISTINCT check_name FROM data_quality_results WHERE run_id = %s AND symbol IS NULL AND passed"
+_UNDELIVERED = """
+SELECT id, kind, subject, severity, symbol, title, body, raised_at, times_seen
+FROM alerts WHERE resolved_at IS NULL AND delivered_at IS NULL ORDER BY raised_at, id LIMIT %s
+"""
+# As bad as it was told, and no worse by now.
+_DELIVERED = """
+UPDATE alerts a SET delivered_at = now() FROM unnest(%s::bigint[], %s::text[]) AS told(id, severity)
+WHERE a.id = told.id AND a.severity = told.severity
+"""
+# Two questions, for each has its index: open ones by subject, and those raised since.
+_NEW_ANOMALIES = """
+SELECT * FROM (
+    SELECT symbol, interval, window_start, metric, z_score, severity, detected_at,
+           concat_ws(':', 'anomaly', symbol, interval,
+                     to_char(window_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), metric) AS subject
+    FROM price_anomalies WHERE detected_at >= %(since)s AND severity IN ('high', 'critical')) found
+WHERE NOT EXISTS (
+    SELECT FROM alerts a WHERE a.kind = 'anomaly' AND a.subject = found.subject AND a.severity = found.severity
+      AND a.resolved_at IS NULL)
+AND NOT EXISTS (
+    SELECT FROM alerts a WHERE a.kind = 'anomaly' AND a.subject = found.subject AND a.severity = found.severity
+      AND a.raised_at >= %(since)s AND a.raised_at >= found.detected_at)
+ORDER BY detected_at, subject LIMIT %(limit)s
+"""
+_WITHDRAW = """
+UPDATE alerts a SET resolved_at = now() WHERE a.kind = 'anomaly' AND a.resolved_at IS NULL AND NOT EXISTS (
+    SELECT FROM price_anomalies p WHERE p.symbol = a.symbol AND p.interval = split_part(a.subject, ':', 3)
+      AND p.window_start = substring(a.subject FROM '^[^:]*:[^:]*:[^:]*:(.*):[^:]*$')::timestamptz
+      AND p.metric = split_part(a.subject, ':', -1) AND p.severity IN ('high', 'critical'))
+"""
+_OVER = """
+UPDATE alerts SET resolved_at = now()
+WHERE kind = 'anomaly' AND resolved_at IS NULL AND delivered_at IS NOT NULL AND raised_at < now() - %s::interval
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An open alert. `title` and `body` are words for a person."""
+
+    id: int
+    kind: str
+    subject: str
+    severity: str
+    symbol: str | None
+    title: str
+    body: str
+    raised_at: datetime
+    times_seen: int
+
+    @property
+    def version(self) -> str:
+        """Another one when it has become worse, and is told again."""
+        return f"{self.id} {self.severity}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAnomaly:
+    """An anomaly of severity high or critical that no alert tells of; `subject` is the alert's."""
+
+    symbol: str
+    interval: str
+    window_start: datetime
+    metric: str
+    z_score: float
+    severity: Severity
+    detected_at: datetime
+    subject: str
+
+
+class AlertStore:
+    """One connection, of the role pipeline_writer or pipeline_checker; every method may raise psycopg.Error."""
+
+    def __init__(self, database_url: str) -> None:
+        self._connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(
+            libpq_url(database_url),
+            autocommit=True,
+            connect_timeout=5,
+            row_factory=dict_row,
+            application_name="alerts",
+            options="-c timezone=UTC -c statement_timeout=30000",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def now(self) -> datetime:
+        """By the database's clock, which writes all the times here."""
+        row = self._connection.execute("SELECT now() AS now").fetchone()
+        assert row is not None  # a row of constants
+        return row["now"]  # type: ignore[no-any-return]
+
+    def raise_alert(
+        self, kind: Kind, subject: str, severity: Severity, title: str, body: str = "", symbol: str | None = None
+    ) -> bool:
+        """Open it, or count that it was seen again; whether it is new."""
+        bound = {
+            "kind": kind,
+            "subject": subject,
+            "severity": severity,
+            "title": title,
+            "body": body,
+            "symbol": symbol,
+        }
+        row = self._connection.execute(_RAISE, bound).fetchone()
+        return bool(row and row["is_new"])
+
+    def resolve(self, kind: Kind, subjects: Iterable[str]) -> int:
+        """Close what no longer holds; how many were open."""
+        return self._connection.execute(_RESOLVE, (kind, list(subjects))).rowcount
+
+    def passed_checks(self, run_id: str) -> list[str]:
+        """Names of the checks that passed in this run."""
+        return [row["check_name"] for row in self._connection.execute(_PASSED, (run_id,))]
+
+    def undelivered(self, limit: int) -> list[Alert]:
+        """Open alerts that not every channel has had, oldest first."""
+        with self._connection.cursor(row_factory=class_row(Alert)) as cursor:
+            return cursor.execute(_UNDELIVERED, (limit,)).fetchall()
+
+    def mark_delivered(self, alerts: Sequence[Alert]) -> None:
+        self._connection.execute(_DELIVERED, ([each.id for each in alerts], [each.severity for each in alerts]))
+
+    def new_anomalies(self, since: datetime, limit: int) -> list[FoundAnomaly]:
+        """Those detected since then that no alert tells of as they are now, oldest first."""
+        with self._connection.cursor(row_factory=class_row(FoundAnomaly)) as cursor:
+            return cursor.execute(_NEW_ANOMALIES, {"since": since, "limit": limit}).fetchall()
+
+    def withdraw_anomalies(self) -> int:
+        """Close alerts of anomalies that are no longer there, or no longer so severe; how many."""
+        return self._connection.execute(_WITHDRAW).rowcount
+
+    def end_old_anomalies(self) -> int:
+        """Close alerts of anomalies that were told a day ago; how many."""
+        return self._connection.execute(_OVER, (ANOMALY_LASTS,)).rowcount

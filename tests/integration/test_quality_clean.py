@@ -1,0 +1,94 @@
+"""A clean week with a holiday, a half day and a quiet symbol raises nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from include.quality.suites import load_suites
+from include.storage.quality_store import TopicEnd
+from tests.integration.quality_world import (
+    COIN,
+    END,
+    HALF_DAY,
+    HOLIDAY,
+    LIQUID,
+    MONDAY,
+    QUIET,
+    World,
+    clean_week,
+    database,
+    stream,
+)
+from tests.stores import Services
+
+
+@pytest.fixture(scope="module")
+def week(services: Services) -> Iterator[tuple[World, list[TopicEnd]]]:
+    with database(services, "quality_clean") as world:
+        yield world, stream(world, clean_week())
+
+
+def midnight(day: object) -> datetime:
+    return datetime.fromisoformat(f"{day}T00:00:00+00:00")
+
+
+def test_nothing_is_raised_over_the_whole_week(week: tuple[World, list[TopicEnd]], tmp_path: Path) -> None:
+    world, ends = week
+    report = world.check(tmp_path, midnight(MONDAY), END, ends=ends)
+    assert [(each.check_name, each.observed) for each in report.checks if not each.passed] == []
+    assert {each.check_name for each in report.checks} == {c.name for s in load_suites() for c in s.checks}
+    assert report.summary()["summary"] == f"{len(report.checks)} of {len(report.checks)} checks passed"
+
+
+def test_what_was_found_is_in_the_tables(week: tuple[World, list[TopicEnd]], tmp_path: Path) -> None:
+    world, ends = week
+    report = world.check(tmp_path, midnight(HALF_DAY), END, ends=ends, run_id="stored")
+    rows = world.execute(
+        "SELECT check_name, symbol, passed FROM data_quality_results WHERE run_id = 'stored' ORDER BY 1, 2"
+    )
+    assert len(rows) == len(report.results) == len(report.checks) + 2 * 3
+    assert {(name, symbol) for name, symbol, _ in rows if symbol} == {
+        (name, symbol) for name in ("symbol_freshness", "symbol_completeness") for symbol in (LIQUID, QUIET, COIN)
+    }
+    run = world.execute(
+        "SELECT dag_run_id, passed, failed_critical, failed_warning, finished_at IS NOT NULL FROM quality_runs "
+        "WHERE run_id = 'stored'"
+    )
+    assert run == [("manual__stored", len(report.checks), 0, 0, True)]
+
+
+@pytest.mark.parametrize(
+    ("at", "what"),
+    [
+        (midnight(HOLIDAY) + timedelta(hours=17), "the exchange is closed for a holiday"),
+        (midnight(HALF_DAY) + timedelta(hours=14, minutes=32), "it has just opened, before its first bar is there"),
+        (END, "it closed early"),
+        (datetime(2025, 11, 29, 15, tzinfo=UTC), "it is Saturday"),
+    ],
+)
+def test_closed_is_not_stale(week: tuple[World, list[TopicEnd]], at: datetime, what: str) -> None:
+    found = week[0].execute("SELECT symbol FROM symbol_freshness(%s) WHERE NOT passed AND asset_class = 'stock'", at)
+    assert found == [], what
+
+
+def test_a_half_day_expects_half_a_day(week: tuple[World, list[TopicEnd]]) -> None:
+    rows = week[0].execute(
+        "SELECT symbol, expected_minutes, present_minutes, missing_minutes FROM symbol_completeness(%s, %s) "
+        "WHERE asset_class = 'stock' ORDER BY symbol",
+        midnight(HALF_DAY),
+        END,
+    )
+    assert rows[0] == (LIQUID, 210, 210, 0)
+    assert rows[1][:2] == (QUIET, 210)
+    assert 8 <= rows[1][2] <= 14, "it trades every 15 to 25 minutes, and that is no hole"
+    assert rows[1][3] == 0
+    holiday = week[0].execute(
+        "SELECT DISTINCT expected_minutes FROM symbol_completeness(%s, %s) WHERE asset_class = 'stock'",
+        midnight(HOLIDAY),
+        midnight(HALF_DAY),
+    )
+    assert holiday == [(0,)]
