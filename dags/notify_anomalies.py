@@ -2,7 +2,8 @@
 Every minute; cheap when there is nothing to tell.
 
 1. Anomalies of severity **high** or **critical** that were found since the last run become alerts, one for each candle
-   and measure. An anomaly that a recomputation withdraws is resolved, one that was told a day ago is over.
+   and measure, two minutes after the candle's end: before, a volume is low because half of it is missing. An anomaly
+   that is withdrawn is resolved, one that was told a day ago is over.
 2. Open alerts of which nobody was told yet go out: those of anomalies and those that `check_data_quality` raises. They
    are always in the table `alerts` and in this log; by Slack with `SLACK_WEBHOOK_URL`, by mail with `ALERT_EMAIL` and
    `SMTP_HOST`. All that is new is one message, the worst first. An alert that goes on is not told again, unless it

@@ -13,6 +13,8 @@ from include.storage.alerts import Alert, AlertStore, FoundAnomaly
 
 #: An anomaly is visible when its batch has committed, later than `detected_at`; a repair may make it worse later still.
 OVERLAP = timedelta(hours=1)
+#: The last minute of a window comes so long after its end; until then an anomaly may be no more than what is missing.
+SETTLES = timedelta(minutes=2)
 #: What was found while nobody looked for longer is no news.
 OLDEST = timedelta(days=1)
 ANOMALIES_AT_ONCE = 1_000
@@ -70,7 +72,7 @@ def notify_anomalies(store: AlertStore, detected_through: datetime | None) -> An
     """
     now = store.now()
     since = max((detected_through or now) - OVERLAP, now - OLDEST)
-    found = store.new_anomalies(since, ANOMALIES_AT_ONCE)
+    found = store.new_anomalies(since, SETTLES, ANOMALIES_AT_ONCE)
     for anomaly in found:
         store.raise_alert("anomaly", anomaly.subject, anomaly.severity, *_words(anomaly), anomaly.symbol)
     # A flood is taken in parts: those that have their alert are not found again.

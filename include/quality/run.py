@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 KEYS_KEPT = 20
 #: More rows of one check than this are not held: then it is the check that should be looked at, or the source.
 HOLD_AT_MOST = 10_000
-#: The stream is at most a trigger behind; a longer way is a finding.
-STREAM_SECONDS = 60.0
+#: The stream is at most a trigger behind, and needs a minute or two after a start; a longer way is a finding.
+STREAM_SECONDS = 180.0
 LEDGER_SUITE = "stream_batches"
 
 Hold = Callable[[Check, Sequence[dict[str, Any]]], int]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -47,7 +47,9 @@ SELECT * FROM (
     SELECT symbol, interval, window_start, metric, z_score, severity, detected_at,
            concat_ws(':', 'anomaly', symbol, interval,
                      to_char(window_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), metric) AS subject
-    FROM price_anomalies WHERE detected_at >= %(since)s AND severity IN ('high', 'critical')) found
+    FROM price_anomalies WHERE detected_at >= %(since)s AND severity IN ('high', 'critical')
+      AND window_start + CASE interval WHEN '1m' THEN interval '1 minute' ELSE interval '5 minutes' END
+          <= now() - %(settles)s) found
 WHERE NOT EXISTS (
     SELECT FROM alerts a WHERE a.kind = 'anomaly' AND a.subject = found.subject AND a.severity = found.severity
       AND a.resolved_at IS NULL)
@@ -160,10 +162,14 @@ class AlertStore:
     def mark_delivered(self, alerts: Sequence[Alert]) -> None:
         self._connection.execute(_DELIVERED, ([each.id for each in alerts], [each.severity for each in alerts]))
 
-    def new_anomalies(self, since: datetime, limit: int) -> list[FoundAnomaly]:
-        """Those detected since then that no alert tells of as they are now, oldest first."""
+    def new_anomalies(self, since: datetime, settles: timedelta, limit: int) -> list[FoundAnomaly]:
+        """Those detected since then that no alert tells of as they are now, oldest first.
+
+        Of windows that ended `settles` ago or earlier: half a candle has half a volume.
+        """
+        bound = {"since": since, "settles": settles, "limit": limit}
         with self._connection.cursor(row_factory=class_row(FoundAnomaly)) as cursor:
-            return cursor.execute(_NEW_ANOMALIES, {"since": since, "limit": limit}).fetchall()
+            return cursor.execute(_NEW_ANOMALIES, bound).fetchall()
 
     def withdraw_anomalies(self) -> int:
         """Close alerts of anomalies that are no longer there, or no longer so severe; how many."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ def owner(stack: Any) -> Any:
 
 
 def test_an_anomaly_is_told_once_and_resolved_when_it_is_withdrawn(owner: Any) -> None:
-    window = datetime.now(UTC).replace(second=0, microsecond=0)
+    window = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
     owner.execute(
         "INSERT INTO price_anomalies (symbol, interval, window_start, metric, value, mean, stddev, z_score, severity)"
         " VALUES (%s, '1m', %s, 'price', 0.07, 0, 0.01, 7, 'critical')",

@@ -147,6 +147,17 @@ def test_strong_anomalies_become_alerts_once(trial: Trial, store: AlertStore) ->
         assert "0.98" not in alert.title + alert.body, "no figure of the market"
 
 
+def test_a_candle_that_is_not_whole_yet_is_no_news(trial: Trial, store: AlertStore) -> None:
+    """Half a candle has half a volume: most of such anomalies are withdrawn before their window has ended."""
+    now = datetime.now(UTC)
+    trial.anomaly(interval="5m", window_start=now - timedelta(minutes=6), metric="volume")
+    trial.anomaly(interval="1m", window_start=now - timedelta(minutes=2))
+    first = notify_anomalies(store, None)
+    assert first.raised == 0
+    trial.execute("UPDATE price_anomalies SET window_start = window_start - interval '2 minutes'")
+    assert notify_anomalies(store, first.detected_through).raised == 2
+
+
 def test_an_alert_that_a_person_closed_stays_closed(trial: Trial, store: AlertStore) -> None:
     trial.anomaly()
     notify_anomalies(store, None)
