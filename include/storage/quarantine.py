@@ -11,13 +11,15 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.storage.database import libpq_url
+from include.storage.stream_figures_sql import UNAPPLIED
 
 Decision = Literal["released", "dropped"]
 
 # What was decided once is not held again: a released row stays released, however often its check fails.
 _HOLD = """
 INSERT INTO quarantined_events (event_id, revision, event_time, symbol, asset_class, check_name, reason, run_id)
-VALUES (%(event_id)s, %(revision)s, %(event_time)s, %(symbol)s, %(asset_class)s, %(check_name)s, %(reason)s, %(run_id)s)
+SELECT event_id, revision, event_time, symbol, asset_class, %(check_name)s, %(reason)s, %(run_id)s FROM market_events
+WHERE event_id = %(event_id)s AND revision = %(revision)s AND event_time = %(event_time)s
 ON CONFLICT DO NOTHING
 """
 _CHOSEN = """
@@ -65,7 +67,7 @@ def hold(
 ) -> int:
     """Keep these events out of candles from now on; how many are new. Role pipeline_checker.
 
-    `rows` have event_id, revision, event_time, symbol, asset_class. Raises psycopg.Error.
+    `rows` have event_id, revision, event_time; what is not in market_events is left out. Raises psycopg.Error.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
@@ -81,9 +83,9 @@ def held(database_url: str, choice: Choice) -> list[dict[str, Any]]:
 
 
 def waits(database_url: str) -> int:
-    """Rows that were held or released and that candles do not show yet. Raises psycopg.Error."""
+    """Rows that were held or released and that candles could show and do not yet. Raises psycopg.Error."""
     with psycopg.connect(libpq_url(database_url), connect_timeout=5) as connection:
-        row = connection.execute("SELECT count(*) FROM quarantined_events WHERE applied_at IS NULL").fetchone()
+        row = connection.execute(f"SELECT count(*) FROM quarantined_events q WHERE {UNAPPLIED}").fetchone()
     assert row is not None  # an aggregate
     return int(row[0])
 

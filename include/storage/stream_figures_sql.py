@@ -219,21 +219,22 @@ FROM (
     UNION ALL SELECT {ANOMALY_COLUMNS}, state FROM put WHERE before IS DISTINCT FROM severity) told
 ORDER BY window_start, symbol, interval, metric
 """
-#: Days of an asset class whose candles do not show yet what was held or released. Of a cold day there are no events to
-#: count again: it waits until it is brought back.
-QUARANTINED_DAYS = """
-SELECT DISTINCT asset_class, (event_time AT TIME ZONE 'UTC')::date AS day FROM quarantined_events q
-WHERE applied_at IS NULL AND NOT EXISTS (
+#: What candles do not show yet. Of a day that is in the archive only there are no events to count again: its rows wait
+#: until it is brought back.
+UNAPPLIED = """
+q.applied_at IS NULL AND NOT EXISTS (
     SELECT FROM archived_days a WHERE a.relation = 'market_events' AND a.dropped_at IS NOT NULL
-      AND a.day = (q.event_time AT TIME ZONE 'UTC')::date)
-ORDER BY day, asset_class
+      AND a.day = (q.event_time AT TIME ZONE 'UTC')::date)"""
+QUARANTINED_DAYS = f"""
+SELECT DISTINCT asset_class, (event_time AT TIME ZONE 'UTC')::date AS day FROM quarantined_events q
+WHERE {UNAPPLIED} ORDER BY day, asset_class
 """
 # Before their windows' events are read: who decides about one of these rows waits, and what is held from here on is
 # not marked.
 TAKE_QUARANTINED = f"""
 WITH taken AS (
-    UPDATE quarantined_events SET applied_at = now()
-    WHERE applied_at IS NULL AND asset_class = %s AND event_time >= %s AND event_time < %s
+    UPDATE quarantined_events q SET applied_at = now()
+    WHERE {UNAPPLIED} AND asset_class = %s AND event_time >= %s AND event_time < %s
     RETURNING symbol, event_time
 ), spans AS (
     INSERT INTO recounted SELECT DISTINCT symbol, date_bin({_SPAN}, event_time, 'epoch') FROM taken

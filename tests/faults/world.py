@@ -182,7 +182,7 @@ class World:
         assert self.anomalies_told() == {name for (name,) in stand}
 
     def check_ledger(self) -> None:
-        """The ranges of each checkpoint and partition follow one another, and count every record."""
+        """The ranges of each checkpoint and partition follow one another, count every record, and balance."""
         ends: dict[tuple[str, str, str], int] = {}
         ledger = self.rows_of("SELECT checkpoint_id, offsets, rows_in FROM stream_batches ORDER BY committed_at")
         for checkpoint, offsets, rows_in in ledger:
@@ -191,6 +191,11 @@ class World:
             for topic, number, first, until in spans:
                 assert ends.get((checkpoint, topic, number), 0) == first, "a hole or an overlap in the ledger"
                 ends[checkpoint, topic, number] = until
+        # What each batch says that it stored, by number and control sum, is what stands.
+        assert self.rows_of(
+            "SELECT * FROM market.ledger_balance('-infinity', 'infinity') "
+            "WHERE rows_new <> rows_stored OR control_sum IS DISTINCT FROM control_stored"
+        ) == []  # fmt: skip
 
     # -- inside
 

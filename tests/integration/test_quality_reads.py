@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from include.commands.quality import quality
 from include.settings import Settings
-from include.storage import migrate, quality_metrics, quality_sql
+from include.storage import migrate, quality_metrics, quality_reads, quality_sql
 from include.storage.database import DatabaseManager
 from include.storage.quality_reads import QualityReader
 from include.storage.read_connections import DatabaseUnavailable
@@ -124,10 +124,12 @@ def test_the_pass_rate_has_the_worst_run_of_each_step(reader: QualityReader) -> 
     assert reader.rates(NEWEST + DAY, NEWEST + 2 * DAY) == []
 
 
-def test_a_course_is_down_sampled_to_its_worst_in_the_server(reader: QualityReader) -> None:
+def test_a_course_is_down_sampled_to_its_worst_in_the_server(
+    reader: QualityReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fine = reader.series(NEWEST - DAY, NEWEST + EVERY, points=10_000)
     per_symbol = [each for each in fine if (each.symbol, each.dimension) == (STALE, "freshness")]
-    assert 140 < len(per_symbol) <= 301, "no more than 300 steps, however many are asked for"
+    assert 140 < len(per_symbol) <= 301
     coarse = reader.series(NEWEST - DAY, NEWEST + EVERY, symbol=STALE, points=12)
     assert {each.symbol for each in coarse} == {STALE}
     fresh = [each for each in coarse if each.dimension == "freshness"]
@@ -136,6 +138,9 @@ def test_a_course_is_down_sampled_to_its_worst_in_the_server(reader: QualityRead
     assert (worst.measured, worst.passed) == (3_900.0, False)
     holes = [each for each in fine if (each.symbol, each.dimension) == (HOLES, "completeness")]
     assert min(each.measured or 0 for each in holes) == pytest.approx(1 - 9 / 70)
+    monkeypatch.setattr(quality_reads, "POINTS", 10)
+    most = reader.series(NEWEST - DAY, NEWEST + EVERY, symbol=HOLES, points=10_000)
+    assert len(most) <= 2 * 12, "however many steps are asked for"
 
 
 def test_a_day_gone_by_that_is_checked_by_hand_is_no_point_of_the_course(trial: Trial, reader: QualityReader) -> None:

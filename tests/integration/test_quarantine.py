@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from include.market.event import ASSET_CLASSES, AssetClass, MarketEvent
 from include.quality.suites import Check
 from include.storage.cache import CacheManager
-from include.storage.quarantine import Choice, decide, held, hold
+from include.storage.quarantine import Choice, decide, held, hold, waits
 from include.storage.stream_store import StreamStore
 from spark_jobs.recompute import apply_quarantine, repair_indicators
 from tests.integration.quality_world import END, LIQUID, Delivery, World, clean_week, database
@@ -183,8 +184,13 @@ def test_the_anomaly_of_a_held_row_is_withdrawn_on_the_topic(start: Callable[[],
     stream.world.check(tmp_path, SINCE, END, suites=["market_events"], hold=holder(stream.world))
     stream.recompute()
     assert stream.world.execute(f"SELECT metric {key}", LIQUID) == []
-    told = stream.world.execute("SELECT body ->> 'state' FROM anomaly_outbox WHERE body ->> 'interval' = '1m'")
-    assert ("withdrawn",) in told
+    told = stream.world.execute(
+        "SELECT DISTINCT body ->> 'state' FROM anomaly_outbox WHERE body ->> 'symbol' = %s "
+        "AND body ->> 'interval' = '1m' AND (body ->> 'window_start')::bigint = %s",
+        LIQUID,
+        BAD_TIME,
+    )
+    assert told == [("withdrawn",)]
 
 
 def test_both_asset_classes_have_their_days(start: Callable[[], Stream]) -> None:
@@ -196,3 +202,61 @@ def test_both_asset_classes_have_their_days(start: Callable[[], Stream]) -> None
     )
     stream.recompute()
     assert stream.world.execute("SELECT count(*) FROM quarantined_events WHERE applied_at IS NULL") == [(0,)]
+
+
+def test_a_held_price_is_not_the_latest_any_more(start: Callable[[], Stream]) -> None:
+    week, _ = with_bad_bar()
+    stream = start()
+    cache = CacheManager(stream.world.redis_url)
+    cache._client.delete(f"price:{LIQUID}")
+    stream.delivery.write(week)
+    newest = [event for event in week["stock"] if event.symbol == LIQUID][-1]
+    assert cache.get_latest_price(LIQUID) == newest.close
+    hold_events(stream, newest.event_id)
+    stream.recompute()
+    before = [event for event in week["stock"] if event.symbol == LIQUID][-2]
+    assert (cache.get_latest(LIQUID) or {})["event_time"] == before.event_time
+    assert cache.get_latest_price(LIQUID) == before.close
+    decide(stream.world.writer_url, Choice(), "released", by="me", run="run")
+    stream.recompute()
+    assert cache.get_latest_price(LIQUID) == newest.close
+
+
+def test_of_a_day_in_the_archive_nothing_is_counted_again(start: Callable[[], Stream]) -> None:
+    """Its events are not there: what stands would be taken for uncounted."""
+    week, bad = with_bad_bar()
+    stream = start()
+    stream.delivery.write(week)
+    before = stream.rows()
+    hold_events(stream, bad.event_id)
+    stream.world.execute(
+        "INSERT INTO archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, verified_at, "
+        "dropped_at) VALUES ('market_events', '2025-11-28', 1, 1, 1, 'a file', 1, '', now(), now())"
+    )
+    assert waits(stream.world.writer_url) == 0
+    stream.recompute()
+    assert_equal(stream.rows(), before)
+    stream.world.execute("UPDATE archived_days SET dropped_at = NULL")
+    assert waits(stream.world.writer_url) == 1
+    stream.recompute()
+    assert waits(stream.world.writer_url) == 0
+    assert stream.rows()["candles"] != before["candles"]
+
+
+def test_what_is_held_while_a_person_thinks_is_not_decided_unseen(start: Callable[[], Stream]) -> None:
+    week, bad = with_bad_bar()
+    stream = start()
+    stream.delivery.write(week)
+    hold_events(stream, bad.event_id)
+    [shown] = held(stream.world.writer_url, Choice())
+    hold_events(stream, week["crypto"][0].event_id)
+    seen = Choice(held_until=shown["quarantined_at"])
+    assert decide(stream.world.writer_url, seen, "dropped", by="me", run="run") == 1
+    assert [row["event_id"] for row in held(stream.world.writer_url, Choice())] == [week["crypto"][0].event_id]
+
+
+def hold_events(stream: Stream, *event_ids: str) -> None:
+    columns = "event_id, revision, event_time, symbol, asset_class"
+    with psycopg.connect(stream.world.checker_url, autocommit=True, row_factory=dict_row) as connection:
+        found = connection.execute(f"SELECT {columns} FROM market_events WHERE event_id = ANY (%s)", (list(event_ids),))
+        assert hold(connection, found.fetchall(), "a check", "why", "run") == len(event_ids)

@@ -151,7 +151,7 @@ CREATE VIEW market.counted_events AS
 SELECT e.* FROM market.market_events e
 WHERE NOT EXISTS (
     SELECT FROM market.quarantined_events q
-    WHERE q.event_id = e.event_id AND q.revision = e.revision AND q.event_time = e.event_time
+    WHERE q.symbol = e.symbol AND q.event_time = e.event_time AND q.event_id = e.event_id AND q.revision = e.revision
       AND q.state <> 'released');
 COMMENT ON VIEW market.counted_events IS 'What candles are made of: all events and revisions but those in quarantine';
 """
