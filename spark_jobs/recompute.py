@@ -26,7 +26,6 @@ from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
-from include.storage.archive_catalogue import EVENTS, refuse_cold
 from include.storage.cache import CacheManager
 from include.storage.stream_store import Batch, StreamStore
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
@@ -51,15 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = settings()
     delay = timedelta(seconds=chosen.watermark_seconds)
     url = required(chosen.writer_database_url or chosen.database_url, "WRITER_DATABASE_URL")
-    if wanted.last is not None:
-        # It would find no events, or only the late ones.
-        refuse_cold(url, EVENTS, wanted.first, wanted.last)
     store = StreamStore(url, NO_EPOCH)
     counts = {"events": 0, "candles": 0, "indicators": 0, "changed": 0}
     try:
         if wanted.quarantine:
             _add(counts, apply_quarantine(store, delay, CacheManager(required(chosen.redis_url, "REDIS_URL"))))
         elif wanted.last is not None:
+            with store.recomputation("days") as batch:
+                batch.refuse_cold(wanted.first, wanted.last)
             for day in days(wanted.first, wanted.last):
                 for asset_class in ASSET_CLASSES:
                     _add(counts, recompute_day(store, day, asset_class, delay))
@@ -78,10 +76,13 @@ def days(first: date, last: date) -> Iterator[date]:
 def recompute_day(store: StreamStore, day: date, asset_class: AssetClass, delay: timedelta) -> dict[str, int]:
     """The candles of one UTC day of one asset class; every window lies wholly inside a day. What was done.
 
-    The indicators from the day on are left to `repair_indicators`, which so does them once for many days.
+    The indicators from the day on are left to `repair_indicators`, which so does them once for many days. Raises
+    DayIsCold.
     """
     start, end = _bounds(day)
     with store.recomputation(f"events_{asset_class}") as batch:
+        # It would find no events, or only the late ones.
+        batch.refuse_cold(day, day)
         applied = batch.figures.take_quarantined(start, end, asset_class)
         events = batch.figures.events_between(start, end, asset_class)
         if events.num_rows == len(applied) == 0:

@@ -121,8 +121,9 @@ class EventSink:
         failpoint("events stored")
         dead = batch.add_dead_letters(refused)
         late = batch.add_late(new, self._watermark(newest_before))
-        if new.num_rows:
-            self._compute(batch, new, self._watermark(newest))
+        counted = batch.of_held_days(new)
+        if counted.num_rows:
+            self._compute(batch, counted, self._watermark(newest))
         else:
             # A repeat with a later time moves the watermark too.
             batch.figures.finalise(self._watermark(newest), self.asset_class)

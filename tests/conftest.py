@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,45 +59,37 @@ def pipeline(variables: dict[str, str], *arguments: str, timeout: float = 120) -
     )
 
 
-@pytest.fixture(scope="session")
-def start_stack() -> Iterator[Callable[..., RunningStack]]:
-    """Starts a stack of a market with further settings; stops it at the end."""
-    started: list[RunningStack] = []
-
-    def start(market: str, **settings: str) -> RunningStack:
-        import time
-
-        home = Path(tempfile.mkdtemp(prefix=f"stack-{market}-"))
-        variables = {
-            "PIPELINE_HOME": str(home),
-            "PIPELINE_PORT_OFFSET": str(free_port_offset()),
-            "MARKET": market,
-            **settings,
-        }
+@contextmanager
+def started_stack(market: str, **settings: str) -> Iterator[RunningStack]:
+    """A whole stack of a market with further settings, which is stopped and cleared away at the end."""
+    home = Path(tempfile.mkdtemp(prefix=f"stack-{market}-"))
+    variables = {
+        "PIPELINE_HOME": str(home),
+        "PIPELINE_PORT_OFFSET": str(free_port_offset()),
+        "MARKET": market,
+        **settings,
+    }
+    try:
         begun = time.monotonic()
         up = pipeline(variables, "up", "--wait", timeout=420)
         seconds = time.monotonic() - begun
-        stack = RunningStack(home, variables, {}, seconds)
-        started.append(stack)
         if up.returncode != 0:
             logs = pipeline(variables, "logs").stdout
             pytest.fail(f"up failed: {up.stderr}\n{logs[-6000:]}")
         lines = pipeline(variables, "env").stdout.splitlines()
-        stack.env.update(dict(line.split("=", 1) for line in lines))
-        return stack
-
-    yield start
-    for stack in started:
-        down = pipeline(stack.variables, "down", timeout=180)
-        _keep_logs(stack)
-        shutil.rmtree(stack.home, ignore_errors=True)
-        assert down.returncode == 0, down.stderr
+        yield RunningStack(home, variables, dict(line.split("=", 1) for line in lines), seconds)
+    finally:
+        down = pipeline(variables, "down", timeout=180)
+        _keep_logs(home, market)
+        shutil.rmtree(home, ignore_errors=True)
+    assert down.returncode == 0, down.stderr
 
 
 @pytest.fixture(scope="session")
-def stack(start_stack: Callable[..., RunningStack]) -> RunningStack:
+def stack() -> Iterator[RunningStack]:
     """One sandbox stack for all tests that only need a running one."""
-    return start_stack("sandbox")
+    with started_stack("sandbox") as started:
+        yield started
 
 
 def _foreign_settings() -> set[str]:
@@ -104,10 +98,10 @@ def _foreign_settings() -> set[str]:
     return {name.upper() for name in Settings.model_fields}
 
 
-def _keep_logs(stack: RunningStack) -> None:
+def _keep_logs(home: Path, market: str) -> None:
     """What a failed run is understood by afterwards."""
-    kept = PROJECT_ROOT / "test-results" / "logs" / stack.variables["MARKET"]
+    kept = PROJECT_ROOT / "test-results" / "logs" / market
     shutil.rmtree(kept, ignore_errors=True)
-    source = stack.home / stack.variables["MARKET"] / "logs"
+    source = home / market / "logs"
     if source.exists():
         shutil.copytree(source, kept)

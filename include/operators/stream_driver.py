@@ -31,6 +31,10 @@ class Driver:
         """How long a start may take."""
         return self.supervision.application.rules.start_seconds
 
+    def keep(self) -> dict[str, Any]:
+        """Do what is to be done anyway; the report. A run that is called back says nothing about anybody's wish."""
+        return self.supervision.step()
+
     def apply(self, action: str, *, run_id: str, by: str) -> dict[str, Any]:
         """Do what the form says, once a run, then what is to be done anyway; the report."""
         lease = self.store.read().lease
@@ -40,7 +44,7 @@ class Driver:
             # The run that was marked as failed runs again: somebody has cleared it.
             self.store.desire("running", by=by, why=f"run {run_id} was cleared", run=run_id)
         elif again or action == "keep":
-            return self.supervision.step()
+            return self.keep()
         elif action == "stop":
             self.store.desire("stopped", by=by, why=why, run=run_id)
         else:
@@ -48,7 +52,7 @@ class Driver:
                 self.supervision.stop(f"{action} by {by}")
             self.store.desire("running", by=by, why=why, run=run_id)
             return self.supervision.step(f"{action} by {by}", rebuild=action == "rebuild")
-        return self.supervision.step()
+        return self.keep()
 
 
 @contextmanager

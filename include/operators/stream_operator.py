@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Param
 
 from include.operators.stream_link import SparkUiLink
+
+if TYPE_CHECKING:
+    from include.operators.stream_driver import Driver
 
 ACTIONS = ("keep", "start", "stop", "restart", "rebuild")
 #: From the run's time on; the next run comes after 60 s, and runs must not pile up.
@@ -48,14 +52,15 @@ class KeepStreamOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         run = context["dag_run"]
         by = getattr(run, "triggering_user_name", None) or "a person"
-        return self._take(context, action=context["params"].get("action", "keep"), run_id=run.run_id, by=by)
+        action = context["params"].get("action", "keep")
+        return self._take(context, lambda driver: driver.apply(action, run_id=run.run_id, by=by))
 
     def resume(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:
         """The watch saw something that a worker has to do."""
         self.log.info("the watch says: %s", event["why"])
-        return self._take(context, action="keep", run_id=context["dag_run"].run_id, by="")
+        return self._take(context, lambda driver: driver.keep())
 
-    def _take(self, context: Any, *, action: str, run_id: str, by: str) -> dict[str, Any]:
+    def _take(self, context: Any, step: Callable[[Driver], dict[str, Any]]) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
         from include.operations.stream import halted
@@ -63,7 +68,7 @@ class KeepStreamOperator(BaseOperator):
         from include.operators.stream_driver import opened_driver
 
         with opened_driver(self.database, self.spark) as driver:
-            told = driver.apply(action, run_id=run_id, by=by)
+            told = step(driver)
             start_seconds = driver.start_seconds
         for line in lines(told):
             self.log.info("%s", line)

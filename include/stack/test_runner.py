@@ -21,8 +21,10 @@ CHECKS: dict[str, list[str]] = {
     "imports": [str(BIN / "lint-imports"), "--no-cache"],
     "types": [str(BIN / "mypy")],
 }
-#: The end-to-end tests come last: the last of them takes the shared stack down.
-SUITES = ("unit", "integration", "faults", "browser", "e2e")
+#: Each group is one run of pytest, and what its tests share is gone before the next: unit tests share nothing, those
+#: of a row share stores, then a whole stack. The end-to-end tests come last: the last of them takes the stack down.
+GROUPS = (("unit",), ("integration", "faults"), ("browser", "e2e"))
+SUITES = tuple(suite for group in GROUPS for suite in group)
 #: Asked for by name, the suite runs whole; among all others only what a merge must pass.
 WHOLE = ("faults",)
 SPREAD = ("-n", "auto", "--dist", "loadfile")
@@ -53,13 +55,10 @@ def run(arguments: Sequence[str], say: Say) -> int:
 
 
 def _groups(suites: list[str], options: Sequence[str]) -> list[list[str]]:
-    """Unit tests share nothing and are spread over the cores; the others share services, and go one by one.
-
-    What is chosen by options may be in any of them: then they are one run.
-    """
+    """What is chosen by options may be in any of them: then they are one run."""
     if options:
         return [suites] if suites else []
-    return [group for group in (suites[:1], suites[1:]) if group] if "unit" in suites else [suites] if suites else []
+    return [chosen for group in GROUPS if (chosen := [suite for suite in group if suite in suites])]
 
 
 def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:

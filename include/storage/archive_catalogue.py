@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
+from psycopg.rows import scalar_row
 
 from include.errors import MarketDataError
 from include.settings import Settings
 from include.storage.archive_sql import COLD_DAYS
-from include.storage.database import libpq_url
 
 EVENTS = "market_events"
 #: Tables kept by UTC day, and the order of their rows in a file: what is asked together lies together.
@@ -93,10 +93,15 @@ def archive_folder(settings: Settings) -> Path:
     return settings.archive_dir or settings.state_dir / "archive"
 
 
-def refuse_cold(database_url: str, relation: str, first: date, last: date) -> None:
-    """Raises DayIsCold, naming the days from first to last (both included) whose rows are only in the archive."""
-    with psycopg.connect(libpq_url(database_url), connect_timeout=5) as connection:
-        cold = [f"{day}" for (day,) in connection.execute(COLD_DAYS, (relation, first, last))]
+def cold_days(connection: psycopg.Connection[Any], relation: str, first: date, last: date) -> list[date]:
+    """The days from first to last, both included, whose rows are only in the archive; in order."""
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(COLD_DAYS, (relation, first, last)).fetchall()
+
+
+def refuse_cold(connection: psycopg.Connection[Any], relation: str, first: date, last: date) -> None:
+    """Raises DayIsCold, naming the `cold_days`."""
+    cold = [f"{day}" for day in cold_days(connection, relation, first, last)]
     if cold:
         raise DayIsCold(
             f"{relation} of {', '.join(cold)}: the rows are only in the archive; bring each day back first with "

@@ -19,6 +19,7 @@ from include.errors import LeaseLost, MarketDataError
 from include.market.event import AssetClass
 from include.storage import stream_figures_sql
 from include.storage import stream_sql as sql
+from include.storage.archive_catalogue import EVENTS, cold_days, refuse_cold
 from include.storage.cache import LatestPrice
 from include.storage.database import libpq_url
 from include.storage.lease import APPLICATION, application_name
@@ -72,6 +73,18 @@ class Batch:
             copy_in(self._cursor, f"market_events ({EVENT_COLUMNS})", valid.select(_EVENTS))
             return valid
         return self._new_of(valid, sql.INSERT_NEW)
+
+    def of_held_days(self, new: pa.Table) -> pa.Table:
+        """Without the events of days that are in the archive only: a candle from them alone would be wrong."""
+        if new.num_rows == 0:
+            return new
+        days = new["event_time"].cast(pa.date32())
+        cold = cold_days(self._cursor.connection, EVENTS, *pc.min_max(days).as_py().values())
+        return new.filter(pc.invert(pc.is_in(days, pa.array(cold, pa.date32())))) if cold else new
+
+    def refuse_cold(self, first: date, last: date) -> None:
+        """Raises DayIsCold where events from first to last, both included, are in the archive only."""
+        refuse_cold(self._cursor.connection, EVENTS, first, last)
 
     def recall_events(self, valid: pa.Table) -> pa.Table:
         """For a batch that was committed before: the events that it added then. Writes nothing."""

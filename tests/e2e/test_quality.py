@@ -97,7 +97,7 @@ def test_a_planted_fault_fails_the_run_in_words_and_raises_an_alert_until_it_is_
     [result] = rows(
         stack,
         "SELECT r.* FROM data_quality_results r JOIN quality_runs q USING (run_id) "
-        "WHERE q.dag_run_id = %s AND NOT passed",
+        "WHERE q.dag_run_id = %s AND NOT r.passed",
         ended["dag_run_id"],
     )
     assert result["failing_keys"][0]["symbol"] == candle["symbol"]
@@ -122,7 +122,7 @@ def test_data_docs_are_for_those_who_are_logged_in(stack: RunningStack, pages: h
     assert "candles.rows" in index.text
     assert "default-src 'none'" in index.headers["content-security-policy"]
     assert "http://" not in index.text.replace(str(pages.base_url), "")
-    assert pages.get("/../settings.json").status_code == 404
+    assert pages.get("/data_docs/..%2f..%2fsettings.json").status_code == 404
     assert "No report" in pages.get("/run/ingest_stocks/manual__1").text
 
 

@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import RECORDED_MINUTES, RunningStack
+from tests.conftest import RECORDED_MINUTES, RunningStack, started_stack
 from tests.waiting import wait_until
 
 SYMBOLS = ("SPY", "IBM", "BAC", "AIG")
@@ -23,14 +23,15 @@ Row = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
 
 
 @pytest.fixture(scope="module")
-def replay(shared_data: Path, start_stack: Callable[..., RunningStack]) -> RunningStack:
-    return start_stack(
+def replay(shared_data: Path) -> Iterator[RunningStack]:
+    with started_stack(
         "replay",
         REPLAY_DATA_DIR=str(shared_data / RECORDED_MINUTES),
         STOCK_SYMBOLS=",".join(SYMBOLS),
         CRYPTO_SYMBOLS="",
         INITIAL_LOOKBACK_MINUTES="420",
-    )
+    ) as started:
+        yield started
 
 
 def recorded(folder: Path, symbol: str) -> dict[datetime, Row]:

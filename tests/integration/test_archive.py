@@ -394,15 +394,19 @@ def test_a_column_that_came_since_is_archived_too(trial: ArchiveTrial, archive: 
 
 
 def test_days_that_are_cold_are_refused_by_name(trial: ArchiveTrial, archive: Archive, day: date) -> None:
+    def refuse(first: date, last: date) -> None:
+        with psycopg.connect(trial.writer_url) as connection:
+            refuse_cold(connection, EVENTS, first, last)
+
     trial.fill(day, 10)
     archive.archive_day(EVENTS, day)
-    refuse_cold(trial.writer_url, EVENTS, day, day)
+    refuse(day, day)
     archive.drop_day(EVENTS, day)
     with pytest.raises(DayIsCold, match=f"{EVENTS} of {day}: .*./pipeline archive restore {day}"):
-        refuse_cold(trial.writer_url, EVENTS, day, day + timedelta(days=3))
-    refuse_cold(trial.writer_url, EVENTS, day + timedelta(days=1), day + timedelta(days=3))
+        refuse(day, day + timedelta(days=3))
+    refuse(day + timedelta(days=1), day + timedelta(days=3))
     archive.restore_day(EVENTS, day)
-    refuse_cold(trial.writer_url, EVENTS, day, day)
+    refuse(day, day)
 
 
 def flip_a_byte(file: Path) -> None:

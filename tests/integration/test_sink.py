@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +19,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from include.market.event import MICROSECONDS, MarketEvent, bar, encode
+from include.storage.archive import Archive
+from include.storage.archive_catalogue import EVENTS, DayIsCold
 from include.storage.cache import CacheManager
 from include.storage.lease import Lease
 from include.storage.stream_store import Batch, CheckpointSetBack, StreamStore
@@ -101,10 +104,10 @@ def query(spark: SparkSession, services: Services, epoch: int, request: pytest.F
     return Query(spark, services, epoch, request.node.name, services.redis_url)
 
 
-def minute(symbol: str, number: int, close: int) -> MarketEvent:
+def minute(symbol: str, number: int, close: int, source: str = "yahoo") -> MarketEvent:
     price = Decimal(close)
     return bar(
-        symbol=symbol, asset_class="stock", source="yahoo", start=BASE + number * MINUTE, interval_seconds=60,
+        symbol=symbol, asset_class="stock", source=source, start=BASE + number * MINUTE, interval_seconds=60,
         prices=(price, price, price, price), volume=Decimal(1), currency="USD", ingested_at=BASE,
     )  # fmt: skip
 
@@ -129,6 +132,22 @@ def test_a_late_event_is_recorded_once_though_delivered_twice(query: Query) -> N
     assert query.rows("SELECT kafka_offset FROM late_events WHERE symbol = 'L1'") == [(late,)]
     assert query.ledger()[1] == (3, 2, 0, 1)
     assert query.rows(CANDLES, "L1") == [(8, True), (9, False), (10, False)]
+
+
+def test_a_candle_of_a_day_in_the_archive_stays_until_the_day_is_back(query: Query, tmp_path: Path) -> None:
+    day = datetime.fromtimestamp(BASE / MICROSECONDS, UTC).date()
+    query.batch(0, minute("A1", 0, 10), minute("A1", 1, 11))
+    with Archive(query.services.database_url, tmp_path) as archive:
+        archive.archive_day(EVENTS, day)
+        archive.drop_day(EVENTS, day)
+        query.batch(1, minute("A1", 0, 12, source="alpha_vantage"), minute("A1", 5000, 15))
+        assert query.rows(CANDLES, "A1") == [(10, True), (11, True), (15, False)]
+        assert query.ledger()[1] == (2, 2, 0, 1)
+        with pytest.raises(DayIsCold, match=f"{day}"):
+            recompute_day(query.sink.store, day, "stock", DELAY)
+        archive.restore_day(EVENTS, day)
+    recompute_day(query.sink.store, day, "stock", DELAY)
+    assert query.rows("SELECT count(*) FROM market_events WHERE symbol = 'A1'") == [(4,)]
 
 
 def test_windows_close_when_the_watermark_passes_their_end(query: Query) -> None:

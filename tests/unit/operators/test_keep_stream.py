@@ -98,6 +98,8 @@ def test_a_run_that_was_marked_as_failed_and_cleared_starts_the_stream(launched:
     twin = Wishes(released())
     twin.desire("stopped", by=MARKED_FAILED, why="marked", run=RUN)
     assert driver(twin, launched).apply("keep", run_id="another", by="a person")["state"] == "stopped on request"
+    # Its own watch sees the wish before Airflow has ended the run, and calls it back: nobody has cleared it.
+    assert driver(twin, launched).keep()["state"] == "stopped on request"
     assert driver(twin, launched).apply("keep", run_id=RUN, by="a person")["state"] == "starting"
     assert launched == [False]
 
@@ -113,6 +115,10 @@ class Applied:
 
     def apply(self, action: str, **more: Any) -> dict[str, Any]:
         self.asked.append({"action": action, **more})
+        return self.told
+
+    def keep(self) -> dict[str, Any]:
+        self.asked.append({})
         return self.told
 
 
@@ -153,7 +159,7 @@ def test_the_task_leaves_its_worker_for_the_rest_of_the_minute(applied: Applied)
     # Called back, it takes the step again, and the form is not meant any more.
     with pytest.raises(TaskDeferred):
         operator.resume(now, {"why": "dead"})
-    assert applied.asked[-1]["action"] == "keep"
+    assert applied.asked[1:] == [{}]
 
 
 def test_a_run_that_comes_late_ends_at_once_with_its_report(applied: Applied) -> None:
