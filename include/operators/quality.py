@@ -12,7 +12,9 @@ from include.market.event import ASSET_CLASSES
 from include.settings import settings
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
+
+    from include.quality.validation import Validator
 
 #: As in great_expectations/checkpoints/market_data.json; a test holds them equal.
 SUITES = (
@@ -65,7 +67,6 @@ def validate() -> dict[str, Any]:
     from include.operators.services import connected_settings, database_url
     from include.quality.data_docs import Docs, folder_of
     from include.quality.run import run_checks
-    from include.quality.validation import Validator
     from include.settings import required
     from include.storage.quality_store import QualityStore
     from include.storage.quarantine import hold
@@ -77,7 +78,7 @@ def validate() -> dict[str, Any]:
         report = run_checks(
             request,
             store,
-            Validator(folder, url),
+            partial(_validator, folder, url),
             limit_seconds=chosen.freshness_limit_seconds,
             ends=partial(topic_ends, required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")),
             hold=lambda check, rows: hold(store.connection, rows, check.name, check.reason, request.run_id),
@@ -105,6 +106,12 @@ def validate() -> dict[str, Any]:
         "held": report.held,
         "critical": {check.check_name: said(check.observed, details[check.check_name]) for check in critical},
     }
+
+
+def _validator(folder: Path, url: str) -> Validator:
+    from include.quality.validation import Validator
+
+    return Validator(folder, url)
 
 
 def said(observed: str, symbols: Sequence[str]) -> str:

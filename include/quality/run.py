@@ -80,7 +80,7 @@ class Report:
 def run_checks(
     request: Request,
     store: QualityStore,
-    validator: Validator,
+    validator: Callable[[], Validator],
     *,
     limit_seconds: int,
     ends: Callable[[], Iterable[TopicEnd]],
@@ -89,7 +89,9 @@ def run_checks(
 ) -> Report:
     """Run, record, hold what fails a critical validity check, and bring Data Docs up to date.
 
-    `ends` asks Kafka; `hold` takes a check and the full keys of its failing rows, and says how many are new.
+    `validator` is called when the ledger has come so far: Great Expectations takes seconds of processor time, which a
+    stream that starts has better use for. `ends` asks Kafka; `hold` takes a check and the full keys of its failing
+    rows, and says how many are new.
     Raises SettingsError for a suite or symbol that is not there, psycopg.Error.
     """
     suites = select(request.suites)
@@ -100,7 +102,7 @@ def run_checks(
         store.observe(ends())
         _await_stream(store)
     docs.prune()
-    verdicts = validator.run(suites, scope, request.run_id)
+    verdicts = validator().run(suites, scope, request.run_id)
     by_name = {suite.name: suite for suite in suites}
     results = [_result(verdict, by_name[verdict.suite], scope, store) for verdict in verdicts]
     held = sum(_held(verdict, by_name[verdict.suite], scope, store, hold) for verdict in verdicts)

@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from urllib.parse import unquote, urlsplit
 
@@ -38,12 +39,17 @@ def migrate(plan: Plan) -> None:
     stamp = plan.layout.airflow_home / ".migrated"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    file = plan.layout.config / "connections.json"
-    write_private(file, connections)
+    files = {name: plan.layout.config / f"{name}.json" for name in ("connections", "pools")}
+    write_private(files["connections"], connections)
+    write_private(files["pools"], shared)
     run(plan, "db", "migrate")
-    run(plan, "connections", "import", "--overwrite", str(file))
-    write_private(plan.layout.config / "pools.json", shared)
-    run(plan, "pools", "import", str(plan.layout.config / "pools.json"))
+    imports = [
+        ("connections", "import", "--overwrite", str(files["connections"])),
+        ("pools", "import", str(files["pools"])),
+    ]
+    # Each takes seconds to load Airflow, and is done in a moment.
+    with ThreadPoolExecutor(len(imports)) as pool:
+        list(pool.map(lambda arguments: run(plan, *arguments), imports))
     stamp.write_text(wanted)
 
 

@@ -20,7 +20,6 @@ from include.stack.plan import Plan, as_line
 from include.stack.reference import bring_up_to_date
 from include.stack.services import PROBE_ERRORS, Service, services
 from include.stack.supervisor import RUNNING_STATES, Supervisor
-from include.storage import migrate
 from include.storage.database import set_role_passwords
 
 POLL_SECONDS = 0.25
@@ -147,6 +146,9 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def _migrate_schema(self) -> None:
+        # Alembic takes as long to load as `./pipeline status` to answer, which has no use for it.
+        from include.storage import migrate
+
         plan = self.plan
         url = required(plan.settings.database_url, "DATABASE_URL")
         migrate.upgrade(url, plan.market, via="./pipeline up")

@@ -78,7 +78,7 @@ def _fetch(client: httpx2.Client, base: str, jar: Jar) -> None:
     if hashlib.sha256(body).hexdigest() != jar.sha256:
         raise StackError(f"{jar.file.name} is not the file that config/jars.lock names: refused")
     jar.file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = jar.file.with_suffix(".part")
+    temporary = jar.file.with_suffix(f".{os.getpid()}.part")
     temporary.write_bytes(body)
     temporary.replace(jar.file)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from include.errors import StackError
 from include.settings import PROJECT_ROOT, Settings
+from include.stack.jars import install_jars
 from include.stack.layout import ENVIRONMENT
 
 BIN = ENVIRONMENT / "bin"
@@ -21,13 +22,17 @@ CHECKS: dict[str, list[str]] = {
     "imports": [str(BIN / "lint-imports"), "--no-cache"],
     "types": [str(BIN / "mypy")],
 }
-#: Each group is one run of pytest, and what its tests share is gone before the next: unit tests share nothing, those
-#: of a row share stores, then a whole stack. The end-to-end tests come last: the last of them takes the stack down.
-GROUPS = (("unit",), ("integration", "faults"), ("browser", "e2e"))
+#: Each group is one run of pytest, and what its tests share is gone before the next: unit tests share nothing; those
+#: of the second have stores of their own in each of two processes, for they wait more than they compute; the third has
+#: a whole stack. The end-to-end tests come last: the last of them takes the stack down.
+GROUPS = {
+    ("unit",): ("-n", "auto", "--dist", "loadfile"),
+    ("integration", "faults"): ("-n", "2", "--dist", "loadfile"),
+    ("browser", "e2e"): (),
+}
 SUITES = tuple(suite for group in GROUPS for suite in group)
 #: Asked for by name, the suite runs whole; among all others only what a merge must pass.
 WHOLE = ("faults",)
-SPREAD = ("-n", "auto", "--dist", "loadfile")
 CHECKS_AT_ONCE = 2
 
 Say = Callable[[str], None]
@@ -42,9 +47,10 @@ def run(arguments: Sequence[str], say: Say) -> int:
             passed = list(pool.map(lambda check: _passes(check[0], check[1], say), CHECKS.items()))
         failures += [name for name, well in zip(CHECKS, passed, strict=True) if not well]
     suites = [wanted] if wanted in SUITES else list(SUITES) if wanted == "all" else []
-    for group in _groups(suites, options):
+    if set(suites) - {"unit"}:
+        install_jars()
+    for group, spread in _groups(suites, options):
         folders = [str(PROJECT_ROOT / "tests" / suite) for suite in group]
-        spread = SPREAD if group == ["unit"] and not options else ()
         marked = ["-m", ""] if wanted in WHOLE else []
         command = [sys.executable, "-m", "pytest", *folders, *spread, *marked, *options]
         if not _passes(" + ".join(group), command, say):
@@ -54,11 +60,12 @@ def run(arguments: Sequence[str], say: Say) -> int:
     return 1 if failures else 0
 
 
-def _groups(suites: list[str], options: Sequence[str]) -> list[list[str]]:
-    """What is chosen by options may be in any of them: then they are one run."""
+def _groups(suites: list[str], options: Sequence[str]) -> list[tuple[list[str], Sequence[str]]]:
+    """The runs, and how each is spread. What is chosen by options may be in any of them: then they are one run."""
     if options:
-        return [suites] if suites else []
-    return [chosen for group in GROUPS if (chosen := [suite for suite in group if suite in suites])]
+        return [(suites, ())] if suites else []
+    chosen = {group: [suite for suite in group if suite in suites] for group in GROUPS}
+    return [(chosen[group], spread) for group, spread in GROUPS.items() if chosen[group]]
 
 
 def _split(arguments: Sequence[str]) -> tuple[str, list[str]]:

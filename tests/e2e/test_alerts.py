@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 
@@ -22,7 +23,11 @@ def owner(stack: Any) -> Any:
         connection.execute("DELETE FROM alerts WHERE symbol = %s", (SYMBOL,))
 
 
-def test_an_anomaly_is_told_once_and_resolved_when_it_is_withdrawn(owner: Any) -> None:
+def test_an_anomaly_is_told_once_and_resolved_when_it_is_withdrawn(owner: Any, api: httpx2.Client) -> None:
+    def look() -> None:
+        """Now, and not with the next minute's run."""
+        api.post("/dags/notify_anomalies/dagRuns", json={"logical_date": None}).raise_for_status()
+
     window = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
     owner.execute(
         "INSERT INTO price_anomalies (symbol, interval, window_start, metric, value, mean, stddev, z_score, severity)"
@@ -38,9 +43,11 @@ def test_an_anomaly_is_told_once_and_resolved_when_it_is_withdrawn(owner: Any) -
     def is_told() -> bool:
         return bool((found := alert()) and found[2])
 
+    look()
     wait_until(is_told, seconds=240, what="the anomaly is told")
     subject, seen, told_at, _ = alert()
     assert subject == f"anomaly:{SYMBOL}:1m:{window:%Y-%m-%dT%H:%M:%SZ}:price"
     owner.execute("DELETE FROM price_anomalies WHERE symbol = %s", (SYMBOL,))
+    look()
     wait_until(lambda: alert()[3], seconds=240, what="the alert is resolved")
     assert alert()[1:3] == (seen, told_at), "the runs between told it again"

@@ -19,20 +19,6 @@ RUN_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
-def token(stack: RunningStack) -> str:
-    login = {"username": stack.env["AIRFLOW_USERNAME"], "password": stack.env["AIRFLOW_PASSWORD"]}
-    answer = httpx2.post(f"{stack.env['AIRFLOW_URL']}/auth/token", json=login).raise_for_status().json()
-    return str(answer["access_token"])
-
-
-@pytest.fixture(scope="module")
-def api(stack: RunningStack, token: str) -> Iterator[httpx2.Client]:
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx2.Client(base_url=f"{stack.env['AIRFLOW_URL']}/api/v2", headers=headers, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def pages(stack: RunningStack, token: str) -> Iterator[httpx2.Client]:
     """As the browser of somebody who has logged in."""
     url = f"{stack.env['AIRFLOW_URL']}/data-docs"

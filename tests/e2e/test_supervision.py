@@ -26,14 +26,6 @@ BACK_SECONDS = 60
 AIRFLOW = ("airflow-scheduler", "airflow-triggerer", "airflow-api-server")
 
 
-@pytest.fixture(scope="module")
-def api(stack: RunningStack) -> httpx2.Client:
-    login = {"username": stack.env["AIRFLOW_USERNAME"], "password": stack.env["AIRFLOW_PASSWORD"]}
-    token = httpx2.post(f"{stack.env['AIRFLOW_URL']}/auth/token", json=login).raise_for_status().json()
-    headers = {"Authorization": f"Bearer {token['access_token']}"}
-    return httpx2.Client(base_url=f"{stack.env['AIRFLOW_URL']}/api/v2", headers=headers, timeout=30)
-
-
 def one(stack: RunningStack, query: str, *bound: object) -> dict[str, Any]:
     with psycopg.connect(stack.env["DATABASE_URL"], row_factory=dict_row) as connection:
         row = connection.execute(query, bound).fetchone()

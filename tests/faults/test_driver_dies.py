@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 import psutil
 import pytest
@@ -15,13 +16,21 @@ from tests.faults.conftest import Undisturbed
 from tests.faults.world import World
 from tests.waiting import wait_until
 
+#: Before it a row could be lost, behind it doubled.
+EDGES = ("before commit", "committed")
 
-def test_failed_and_killed_at_each_edge_of_a_batch(world: World, undisturbed: Undisturbed) -> None:
+
+@pytest.mark.parametrize(
+    "places", [EDGES, pytest.param([place for place in PLACES if place not in EDGES], marks=pytest.mark.exhaustive)]
+)
+def test_failed_and_killed_at_each_edge_of_a_batch(
+    world: World, undisturbed: Undisturbed, places: Sequence[str]
+) -> None:
     failing = world.driver(failpoint="events stored:fail:3")
     world.feed_until(lambda: not failing.is_running, "the failure")
     assert failing.process.returncode == EXIT_FAILED
     the_failed_batch_is_named(world)
-    for place in PLACES:
+    for place in places:
         driver = world.driver(failpoint=f"{place}:kill:3")
         world.feed_until(lambda driver=driver: not driver.is_running, f"the kill at: {place}")
         assert world.bury(driver) == -signal.SIGKILL

@@ -91,7 +91,7 @@ class World:
             return run_checks(
                 Request(run_id, since, until, tuple(suites), symbols, f"manual__{run_id}"),
                 store,
-                Validator(folder, self.checker_url),
+                lambda: Validator(folder, self.checker_url),
                 limit_seconds=300,
                 ends=lambda: ends,
                 hold=hold,

@@ -135,19 +135,21 @@ def test_a_late_event_is_recorded_once_though_delivered_twice(query: Query) -> N
 
 
 def test_a_candle_of_a_day_in_the_archive_stays_until_the_day_is_back(query: Query, tmp_path: Path) -> None:
-    day = datetime.fromtimestamp(BASE / MICROSECONDS, UTC).date()
-    query.batch(0, minute("A1", 0, 10), minute("A1", 1, 11))
+    old = -60 * 24 * 60
+    day = datetime.fromtimestamp((BASE + old * MINUTE) / MICROSECONDS, UTC).date()
+    query.batch(0, minute("Y1", old, 10), minute("Y1", old + 1, 11), minute("Y1", 0, 14))
     with Archive(query.services.database_url, tmp_path) as archive:
         archive.archive_day(EVENTS, day)
         archive.drop_day(EVENTS, day)
-        query.batch(1, minute("A1", 0, 12, source="alpha_vantage"), minute("A1", 5000, 15))
-        assert query.rows(CANDLES, "A1") == [(10, True), (11, True), (15, False)]
+        query.batch(1, minute("Y1", old, 12, source="alpha_vantage"), minute("Y1", 1, 15))
+        assert query.rows(CANDLES, "Y1") == [(10, True), (11, True), (14, False), (15, False)]
         assert query.ledger()[1] == (2, 2, 0, 1)
         with pytest.raises(DayIsCold, match=f"{day}"):
             recompute_day(query.sink.store, day, "stock", DELAY)
         archive.restore_day(EVENTS, day)
     recompute_day(query.sink.store, day, "stock", DELAY)
-    assert query.rows("SELECT count(*) FROM market_events WHERE symbol = 'A1'") == [(4,)]
+    assert query.rows(CANDLES, "Y1") == [(10, True), (11, True), (14, False), (15, False)]
+    assert query.rows("SELECT count(*) FROM market_events WHERE symbol = 'Y1'") == [(5,)]
 
 
 def test_windows_close_when_the_watermark_passes_their_end(query: Query) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from include.dashboard.charts.colours import Colours
+
+_LEAST_SPAN = timedelta(minutes=30)
 
 
 def still_frame(colours: Colours) -> dict[str, Any]:
@@ -23,6 +26,14 @@ def still_frame(colours: Colours) -> dict[str, Any]:
 
 def axis_lines(colours: Colours) -> dict[str, Any]:
     return {"gridcolor": colours.grid, "linecolor": colours.grid, "zeroline": False}
+
+
+def time_axis(colours: Colours, times: Sequence[datetime]) -> dict[str, Any]:
+    """An axis over these moments, in order; few that lie close together are not spread over thousandths of a second."""
+    axis = {"type": "date", "fixedrange": True, **axis_lines(colours)}
+    if times and times[-1] - times[0] < _LEAST_SPAN:
+        axis["range"] = [axis_time(times[0] - _LEAST_SPAN / 2), axis_time(times[-1] + _LEAST_SPAN / 2)]
+    return axis
 
 
 def axis_time(moment: datetime) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from include.dashboard.charts.colours import Colours
-from include.dashboard.charts.frame import axis_lines, axis_time, still_frame
+from include.dashboard.charts.frame import axis_lines, axis_time, still_frame, time_axis
 from include.storage.quality_rows import RatePoint
 
 _LEAST_SHOWN = 98.0
@@ -37,7 +37,7 @@ def pass_rate_figure(
             "margin": {"l": 50, "r": 12, "t": 10, "b": 44},
             "showlegend": True,
             "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "itemclick": False},
-            "xaxis": {"type": "date", "fixedrange": True, "visible": bool(points), **axis_lines(colours)},
+            "xaxis": {**time_axis(colours, [each.started_at for each in points]), "visible": bool(points)},
             "annotations": [] if points else [_said(empty, colours)],
             "yaxis": {
                 "fixedrange": True,

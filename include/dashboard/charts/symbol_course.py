@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from include.dashboard.charts.colours import Colours
-from include.dashboard.charts.frame import axis_lines, axis_time, still_frame
+from include.dashboard.charts.frame import axis_lines, axis_time, still_frame, time_axis
 from include.dashboard.charts.symbol_strips import measure_text
 from include.storage.quality_rows import SeriesPoint
 
@@ -27,7 +27,7 @@ def symbol_course_figure(points: Sequence[SeriesPoint], colours: Colours) -> dic
             **still_frame(colours),
             "height": HEIGHT_PX,
             "margin": {"l": 66, "r": 12, "t": 22, "b": 44},
-            "xaxis": {"type": "date", "fixedrange": True, "anchor": "y2", **axis_lines(colours)},
+            "xaxis": {**time_axis(colours, [each.at for each in points]), "anchor": "y2"},
             "yaxis": {
                 "domain": [0.56, 1], "rangemode": "tozero", "ticksuffix": " min", "fixedrange": True, "nticks": 4,
                 **axis_lines(colours),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,8 @@ _AROUND_PX = 52
 _FULL_AGE_SECONDS = 300.0
 _FULL_MISSING = 0.05
 _FAILED = 2.0
+#: The width of a cell that has no neighbour, as of a run every 10 minutes.
+_ALONE = timedelta(minutes=10)
 
 
 def strip_height(symbols: Sequence[str]) -> int:
@@ -37,7 +39,8 @@ def strips_figure(
         "data": [
             {
                 "type": "heatmap",
-                "x": [axis_time(at) for at in times],
+                # A single column has no width but by its edges.
+                "x": _edges(times) if len(times) == 1 else [axis_time(at) for at in times],
                 "y": list(symbols),
                 "z": [[_shade(each) for each in row] for row in rows],
                 "text": [[_words(each) for each in row] for row in rows],
@@ -74,7 +77,13 @@ def strips_figure(
             **still_frame(colours),
             "height": strip_height(symbols),
             "margin": {"l": 76, "r": 10, "t": 6, "b": 44},
-            "xaxis": {"type": "date", "fixedrange": True, **_edges(times), **axis_lines(colours), "showgrid": False},
+            "xaxis": {
+                "type": "date",
+                "fixedrange": True,
+                "range": _edges(times),
+                **axis_lines(colours),
+                "showgrid": False,
+            },
             "yaxis": {
                 "type": "category",
                 "fixedrange": True,
@@ -97,12 +106,12 @@ def measure_text(point: SeriesPoint) -> str:
     return f"{100 * point.measured:.1f} % of the expected minutes"
 
 
-def _edges(times: Sequence[datetime]) -> dict[str, Any]:
-    """From the first cell's edge to the last one's: the crosses would make it wider."""
-    if len(times) < 2:
-        return {}
-    half = min(after - before for before, after in pairwise(times)) / 2
-    return {"range": [axis_time(times[0] - half), axis_time(times[-1] + half)]}
+def _edges(times: Sequence[datetime]) -> list[str]:
+    """From the first cell's edge to the last one's: the crosses would make it wider. Empty without a cell."""
+    if not times:
+        return []
+    half = min((after - before for before, after in pairwise(times)), default=_ALONE) / 2
+    return [axis_time(times[0] - half), axis_time(times[-1] + half)]
 
 
 def _shade(point: SeriesPoint | None) -> float | None:

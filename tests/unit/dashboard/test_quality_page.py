@@ -221,6 +221,15 @@ def test_a_strip_has_a_row_a_symbol_a_hole_where_nothing_was_measured_and_a_cros
     assert shades["data"][0]["z"] == [[0.2]]
 
 
+def test_the_first_run_is_shown_on_an_axis_of_minutes() -> None:
+    strips = strips_figure([series()], "freshness", ["AAPL"], DARK)
+    edges = ["2026-03-02T13:55:00", "2026-03-02T14:05:00"]
+    assert (strips["data"][0]["x"], strips["layout"]["xaxis"]["range"]) == (edges, edges)
+    for figure in (pass_rate_figure([rate()], None, DARK), symbol_course_figure([series()], DARK)):
+        assert figure["layout"]["xaxis"]["range"] == ["2026-03-02T13:45:00", "2026-03-02T14:15:00"]
+    assert "range" not in pass_rate_figure([], None, DARK)["layout"]["xaxis"]
+
+
 def test_the_course_of_one_symbol_is_in_minutes_and_per_cent() -> None:
     figure = symbol_course_figure([series(False, measured=600.0), series(dimension="completeness", measured=0.9)], DARK)
     fresh, stale, complete, holes = figure["data"]
