@@ -41,7 +41,8 @@ from include.operators.stream_operator import KeepStreamOperator, stream_params
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=5),
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    # At a start all DAGs are due at once, and all else waits for what this one starts.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "priority_weight": 20},
     params=stream_params(),
     doc_md=__doc__,
     tags=["stream"],

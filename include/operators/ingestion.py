@@ -59,6 +59,7 @@ def ingestion_task(asset_class: AssetClass) -> dict[str, Any]:
     """Arguments of the polling task: its pool, and which failures another try can mend."""
     return {
         "pool": pool_of(FIRST[asset_class]),
+        "priority_weight": 10,
         "execution_timeout": timedelta(minutes=5),
         "retries": 2,
         "retry_delay": timedelta(seconds=5),

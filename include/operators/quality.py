@@ -66,7 +66,7 @@ def validate() -> dict[str, Any]:
     from include.operations.topic_ends import topic_ends
     from include.operators.services import connected_settings, database_url
     from include.quality.data_docs import Docs, folder_of
-    from include.quality.run import run_checks
+    from include.quality.run import await_first_batch, run_checks
     from include.settings import required
     from include.storage.quality_store import QualityStore
     from include.storage.quarantine import hold
@@ -74,6 +74,7 @@ def validate() -> dict[str, Any]:
     chosen, url = connected_settings(), database_url("postgres_checker")
     folder = folder_of(chosen.state_dir)
     with QualityStore(url) as store:
+        await_first_batch(store)
         request = requested(context["params"], str(context["dag_run"].run_id), datetime.now(UTC), store.last_covered)
         report = run_checks(
             request,

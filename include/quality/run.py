@@ -128,13 +128,20 @@ def window(last_covered: datetime | None, now: datetime, overlap: timedelta = ti
     return begin.replace(minute=begin.minute // 5 * 5, second=0, microsecond=0)
 
 
+def await_first_batch(store: QualityStore) -> None:
+    """A platform that was just started has nothing to check yet, and better use for its processors."""
+    _await(store.is_empty)
+
+
 def _await_stream(store: QualityStore) -> None:
     """Give the ledger the time of a few batches to reach what Kafka had; how far it came is for the check to say."""
-    polls = Retrying(
-        retry=retry_if_result(lambda behind: behind > 0), stop=stop_after_delay(STREAM_SECONDS), wait=wait_fixed(1)
-    )
+    _await(lambda: store.topics_behind() > 0)
+
+
+def _await(waits: Callable[[], bool]) -> None:
+    polls = Retrying(retry=retry_if_result(bool), stop=stop_after_delay(STREAM_SECONDS), wait=wait_fixed(1))
     try:
-        polls(store.topics_behind)
+        polls(waits)
     except RetryError:
         return
 

@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +17,7 @@ from include.errors import StackError
 from include.operators.pools import pools
 from include.settings import PROJECT_ROOT, required
 from include.stack.layout import write_private
+from include.stack.local_http import local_http
 from include.stack.plan import AIRFLOW_USER, LOOPBACK, Plan
 from include.stack.postgres import airflow_url
 
@@ -42,29 +42,38 @@ def migrate(plan: Plan) -> None:
     files = {name: plan.layout.config / f"{name}.json" for name in ("connections", "pools")}
     write_private(files["connections"], connections)
     write_private(files["pools"], shared)
-    run(plan, "db", "migrate")
-    imports = [
-        ("connections", "import", "--overwrite", str(files["connections"])),
-        ("pools", "import", str(files["pools"])),
-    ]
-    # Each takes seconds to load Airflow, and is done in a moment.
-    with ThreadPoolExecutor(len(imports)) as pool:
-        list(pool.map(lambda arguments: run(plan, *arguments), imports))
+    run(
+        plan,
+        ["db", "migrate"],
+        ["connections", "import", "--overwrite", str(files["connections"])],
+        ["pools", "import", str(files["pools"])],
+    )
     stamp.write_text(wanted)
 
 
-def run(plan: Plan, *arguments: str) -> None:
-    """One command of Airflow's own. Raises StackError with its last line."""
+#: Airflow takes seconds to load: once for all commands.
+_RUN = """
+import json, sys
+from airflow.cli.cli_parser import get_parser
+for command in json.loads(sys.argv[1]):
+    print(*command[:2], file=sys.stderr)
+    chosen = get_parser().parse_args(command)
+    chosen.func(chosen)
+"""
+
+
+def run(plan: Plan, *commands: list[str]) -> None:
+    """Commands of Airflow's own, one after the other. Raises StackError with the last line of the one that failed."""
     made = subprocess.run(
-        [sys.executable, "-m", "airflow", *arguments],
+        [sys.executable, "-c", _RUN, json.dumps(commands)],
         env=plan.process_environment(),
         capture_output=True,
         text=True,
         cwd=PROJECT_ROOT,
     )
     if made.returncode != 0:
-        said = (made.stderr + made.stdout).strip().splitlines()
-        raise StackError(f"airflow {' '.join(arguments[:2])} failed: {said[-1] if said else 'no reason given'}")
+        said = (made.stdout + made.stderr).strip().splitlines()
+        raise StackError(f"Airflow could not be set up: {said[-1] if said else 'no reason given'}")
 
 
 def unpause_all(plan: Plan) -> list[str]:
@@ -80,7 +89,7 @@ def unpause_all(plan: Plan) -> list[str]:
 def component_health(plan: Plan) -> dict[str, str]:
     """Airflow's own word on metadatabase, scheduler, triggerer, dag_processor."""
     url = f"http://{LOOPBACK}:{plan.settings.ports.airflow}/api/v2/monitor/health"
-    answer = httpx2.get(url, timeout=5).raise_for_status().json()
+    answer = local_http().get(url).raise_for_status().json()
     return {name: part.get("status") or "unknown" for name, part in answer.items()}
 
 

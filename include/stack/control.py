@@ -143,7 +143,7 @@ class Stack:
                     f"{service.name} did not come up ({state.lower()}; {reason}); its log ends: {said or 'empty'} "
                     f"- see ./pipeline logs {service.name}"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(service.poll_seconds)
 
     def _migrate_schema(self) -> None:
         # Alembic takes as long to load as `./pipeline status` to answer, which has no use for it.

@@ -14,10 +14,10 @@ from confluent_kafka.admin import AdminClient
 
 from include.settings import required
 from include.stack import airflow, kafka, postgres, redis
+from include.stack.local_http import PROBE_SECONDS, local_http
 from include.stack.plan import LOOPBACK, Plan
 from include.stack.supervisor import Program
 
-PROBE_SECONDS = 5
 #: What a probe may raise when its service is not well; each is turned into the status's words.
 PROBE_ERRORS = (
     OSError,
@@ -48,6 +48,11 @@ class Service:
     @property
     def name(self) -> str:
         return self.program.name
+
+    @property
+    def poll_seconds(self) -> float:
+        """How often to look while it comes up: what takes long is not helped by being asked often."""
+        return self.ready_seconds / 150
 
 
 def services(plan: Plan) -> list[Service]:
@@ -124,7 +129,7 @@ def _probe_kafka(plan: Plan) -> None:
 def _http(port_name: str, path: str) -> Probe:
     def probe(plan: Plan) -> None:
         port = getattr(plan.settings.ports, port_name)
-        answer = httpx2.get(f"http://{LOOPBACK}:{port}{path}", timeout=PROBE_SECONDS)
+        answer = local_http().get(f"http://{LOOPBACK}:{port}{path}")
         if answer.status_code != httpx2.codes.OK:
             raise ValueError(f"{path} answers {answer.status_code}: {answer.text[:160]}")
 

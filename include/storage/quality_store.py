@@ -164,6 +164,12 @@ class QualityStore:
         assert row is not None  # an aggregate
         return int(row["behind"])
 
+    def is_empty(self) -> bool:
+        """Whether no batch was ever stored."""
+        row = self._connection.execute("SELECT NOT EXISTS (SELECT FROM market.stream_batches) AS empty").fetchone()
+        assert row is not None  # it has no FROM
+        return bool(row["empty"])
+
     @property
     def connection(self) -> psycopg.Connection[dict[str, Any]]:
         return self._connection

@@ -22,7 +22,7 @@ def test_down_leaves_no_process_and_a_warm_start_keeps_the_data(stack: RunningSt
     assert list(of_stack(Layout(stack.home, "sandbox"))) == []
     assert stack.run("status").returncode == 1
     assert listeners(stack) == []
-    assert stack.run("up", "--wait", timeout=300).returncode == 0
+    assert stack.run("up", timeout=300).returncode == 0
     with psycopg.connect(stack.env["DATABASE_URL"]) as connection:
         after = connection.execute("SELECT count(*) FROM market_events").fetchone()
     assert before is not None

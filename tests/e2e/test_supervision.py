@@ -98,25 +98,6 @@ def assert_nothing_lost_or_doubled(stack: RunningStack) -> None:
     assert new == counted["all"]
 
 
-@pytest.mark.parametrize("victim", ["JVM", "Python"])
-def test_a_killed_driver_is_back_and_commits_within_a_minute(stack: RunningStack, victim: str) -> None:
-    wait_until(lambda: is_driver_up(stack), seconds=60, what="a running driver")
-    held = lease(stack)
-    python = psutil.Process(held["pid"])
-    chosen = python if victim == "Python" else python.parent()
-    assert chosen is not None
-    assert ("java" in chosen.name()) == (victim == "JVM")
-    chosen.kill()
-    publish(stack)
-    seconds = wait_for_a_batch_after(stack, held["epoch"], BACK_SECONDS)
-    print(f"{victim} killed: the next driver committed after {seconds:.0f} s and the publication")
-    ended = one(stack, "SELECT outcome, reason FROM stream_starts WHERE epoch = %s", held["epoch"])
-    assert (ended["outcome"], ended["reason"]) == (
-        ("failed", "the JVM is gone") if victim == "JVM" else ("died", f"its process {python.pid} is gone")
-    )
-    assert_nothing_lost_or_doubled(stack)
-
-
 def test_the_run_shows_the_stream_and_the_way_to_its_pages(stack: RunningStack, api: httpx2.Client) -> None:
     def told() -> dict[str, Any] | None:
         newest = api.get("/dags/market_stream/dagRuns?state=success&order_by=-run_after&limit=1").json()["dag_runs"]
@@ -134,6 +115,25 @@ def test_the_run_shows_the_stream_and_the_way_to_its_pages(stack: RunningStack, 
     assert set(value["queries"]) == {"events_stock", "events_crypto"}
     crypto = value["queries"]["events_crypto"]
     assert crypto.keys() >= {"batch_id", "input_rows_per_second", "rows_per_second", "watermark", "lag"}
+
+
+@pytest.mark.parametrize("victim", ["JVM", "Python"])
+def test_a_killed_driver_is_back_and_commits_within_a_minute(stack: RunningStack, victim: str) -> None:
+    wait_until(lambda: is_driver_up(stack), seconds=60, what="a running driver")
+    held = lease(stack)
+    python = psutil.Process(held["pid"])
+    chosen = python if victim == "Python" else python.parent()
+    assert chosen is not None
+    assert ("java" in chosen.name()) == (victim == "JVM")
+    chosen.kill()
+    publish(stack)
+    seconds = wait_for_a_batch_after(stack, held["epoch"], BACK_SECONDS)
+    print(f"{victim} killed: the next driver committed after {seconds:.0f} s and the publication")
+    ended = one(stack, "SELECT outcome, reason FROM stream_starts WHERE epoch = %s", held["epoch"])
+    assert (ended["outcome"], ended["reason"]) == (
+        ("failed", "the JVM is gone") if victim == "JVM" else ("died", f"its process {python.pid} is gone")
+    )
+    assert_nothing_lost_or_doubled(stack)
 
 
 def test_pausing_the_dag_stops_the_stream_and_unpausing_starts_it(stack: RunningStack, api: httpx2.Client) -> None:

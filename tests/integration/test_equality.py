@@ -153,7 +153,7 @@ arguments = given(
 )
 
 
-@settings(MADE_UP, max_examples=15, derandomize=True)
+@settings(MADE_UP, max_examples=10, derandomize=True)
 @arguments
 def test_made_up_streams(
     spark: SparkSession,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from include.errors import SettingsError
 from include.quality.suites import load_suites
 from include.storage.quality_store import TopicEnd
 from tests.integration.quality_world import (
@@ -92,3 +93,12 @@ def test_a_half_day_expects_half_a_day(week: tuple[World, list[TopicEnd]]) -> No
         midnight(HALF_DAY),
     )
     assert holiday == [(0,)]
+
+
+def test_a_wrong_name_in_the_form_is_refused_in_one_line(week: tuple[World, list[TopicEnd]], tmp_path: Path) -> None:
+    world, _ = week
+    with pytest.raises(SettingsError, match=f"NOBODY is not collected here; these are: .*{COIN}"):
+        world.check(tmp_path, midnight(MONDAY), END, symbols=("NOBODY",), run_id="refused")
+    with pytest.raises(SettingsError, match="prices"):
+        world.check(tmp_path, midnight(MONDAY), END, suites=("prices",), run_id="refused")
+    assert world.execute("SELECT count(*) FROM quality_runs WHERE run_id = 'refused'") == [(0,)]

@@ -160,7 +160,7 @@ def check(warehouse: Warehouse, checker: psycopg.Connection[Any], shape: Shape, 
         assert run.apply() == {"applied": 0, "events": 0, "candles": 0, "changed": 0}
 
 
-@settings(MADE_UP, max_examples=12, derandomize=True)
+@settings(MADE_UP, max_examples=8, derandomize=True)
 @given(shape=shapes(), later_candles=st.sampled_from((2_000, 15)))
 def test_made_up_quarantines(
     warehouse: Warehouse, checker: psycopg.Connection[Any], shape: Shape, later_candles: int
