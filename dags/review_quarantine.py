@@ -7,7 +7,8 @@ held again. **drop**: they never count; nothing is deleted, the row stays in `ma
 `quarantined_events`, with who, when and why.
 
 `show_rows` lists what the form has chosen; `ask_approval` shows the same in *Required Actions* and waits there, a day
-at most: *Reject*, and nothing happens. `report_outcome` says in a sentence what was done.
+at most: *Reject*, and nothing happens. There is no way around that question. `report_outcome` says in a sentence what
+was done.
 
 **Running it twice** finds nothing held the second time.
 

@@ -86,24 +86,25 @@ def deliver(store: AlertStore, channels: Sequence[Channel], market: str, told: T
     An alert is delivered when all had it. A channel that fails gets it with the next delivery, and the others do
     not get it twice as long as `told` is that of the delivery before. Raises psycopg.Error.
     """
-    waiting = store.undelivered(DELIVERED_AT_ONCE)
+    seen: dict[str, Alert] = {}
     had: dict[str, set[str]] = {}
     failed: dict[str, str] = {}
     for channel in channels:
-        before = set(told.get(channel.name, ()))
-        fresh = [alert for alert in waiting if alert.version not in before]
-        had[channel.name] = {alert.version for alert in waiting}
+        had[channel.name] = set(told.get(channel.name, ()))
+        fresh = {alert.version: alert for alert in store.undelivered(DELIVERED_AT_ONCE, had[channel.name])}
+        seen |= fresh
         try:
             if fresh:
-                channel.send(*message(fresh, market))
+                channel.send(*message(list(fresh.values()), market))
         except NotDelivered as error:
             _log.warning("%s; it is tried again in a minute", error)
             failed[channel.name] = str(error)
-            had[channel.name] &= before
-    done = [alert for alert in waiting if all(alert.version in versions for versions in had.values())]
+        else:
+            had[channel.name] |= fresh.keys()
+    done = [alert for version, alert in seen.items() if all(version in versions for versions in had.values())]
     store.mark_delivered(done)
-    known = {alert.version for alert in done}
-    partly = {name: sorted(versions - known) for name, versions in had.items() if versions - known}
+    waiting = store.waiting()
+    partly = {name: sorted(versions & waiting) for name, versions in had.items() if versions & waiting}
     return Delivery(len(done), failed, partly)
 
 

@@ -25,7 +25,7 @@ def approve_param(default: bool) -> Param:
 
 
 class AskedApproval(ApprovalOperator):
-    """Waits for a person only if the run's form wants it and `body` is not empty; else passes.
+    """Waits for a person if `body` is not empty, and where the form has the field APPROVE only if it wants it.
 
     Rejected, or not answered in time, it skips what comes directly after it. The answer, with who gave it and when, is
     the task's XCom; without a question that is null.
@@ -35,7 +35,7 @@ class AskedApproval(ApprovalOperator):
         super().__init__(response_timeout=ANSWER_WITHIN, defaults=self.REJECT, **more)
 
     def execute(self, context: Any) -> Any:
-        if context["params"][APPROVE] and self.body:
+        if context["params"].get(APPROVE, True) and self.body:
             return super().execute(context)
         self.log.info("nobody is asked: %s", "not wanted" if self.body else "there is nothing to decide")
         return None

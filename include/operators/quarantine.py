@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
 from airflow.sdk import Param, get_current_context
 
-from include.operators.approval import APPROVE, answerer, approve_param, decided_by, is_rejected
+from include.operators.approval import answerer, decided_by, is_rejected
 from include.settings import settings
 
 ASKING = "ask_approval"
@@ -33,7 +34,6 @@ def review_params() -> dict[str, Param]:
         "day": Param(None, type=["null", "string"], format="date", title="Day (UTC)"),
         "event_ids": Param([], type="array", items={"type": "string"}, title="Event ids"),
         "note": Param("", type="string", title="Note", description="Why; it is kept with the rows."),
-        APPROVE: approve_param(default=True),
     }
 
 
@@ -58,7 +58,7 @@ def show() -> dict[str, Any]:
     return {
         "rows": len(rows),
         "held_until": newest.isoformat() if newest else None,
-        "question": _question(str(params["decision"]), lines) if rows else "",
+        "question": _question(str(params["decision"]), rows, lines) if rows else "",
     }
 
 
@@ -80,6 +80,7 @@ def decide(shown: Mapping[str, Any]) -> dict[str, Any]:
         run=f"{run.dag_id}, run {run.run_id}",
         note=str(params["note"]),
     )
+    print(f"{decided} rows {DECISIONS[str(params['decision'])]}; now their candles are counted again")
     log_file = settings().state_dir / "logs" / "recompute.log"
     done = run_module("spark_jobs.recompute", ["--quarantine"], log_file, RECOMPUTE_SECONDS)
     return {"decided": decided, "recomputed": done}
@@ -106,7 +107,10 @@ def _choice(params: Mapping[str, Any]) -> Any:
     )
 
 
-def _question(decision: str, lines: list[str]) -> str:
-    more = f"\n\n... and {len(lines) - ROWS_SHOWN} more" if len(lines) > ROWS_SHOWN else ""
+def _question(decision: str, rows: Sequence[Mapping[str, Any]], lines: list[str]) -> str:
+    counts = Counter((row["symbol"], row["check_name"]) for row in rows)
+    summed = "\n".join(f"- {symbol}: {count} by {check}" for (symbol, check), count in sorted(counts.items()))
+    hidden = len(lines) - ROWS_SHOWN
+    more = f"\n\n... and {hidden} more: all are in the log of show_rows" if hidden > 0 else ""
     head = "| event | symbol | time (UTC) | check | why |\n| --- | --- | --- | --- | --- |\n"
-    return f"**{decision}** {len(lines)} rows:\n\n{head}" + "\n".join(lines[:ROWS_SHOWN]) + more
+    return f"**{decision}** {len(lines)} rows:\n\n{summed}\n\n{head}" + "\n".join(lines[:ROWS_SHOWN]) + more

@@ -17,6 +17,8 @@ Kind = Literal["quality", "anomaly", "stream", "pipeline"]
 Severity = Literal["warning", "high", "critical"]
 #: An anomaly is a moment: its alert is over after this, told or not needed any more.
 ANOMALY_LASTS = "1 day"
+#: And after this where a channel has been away all the time: then it is no news any more.
+UNTOLD_ANOMALY_LASTS = "3 days"
 
 # Seen again, it is not told again, unless it has become worse.
 _RAISE = """
@@ -32,9 +34,14 @@ RETURNING times_seen = 1 AS is_new
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE kind = %s AND resolved_at IS NULL AND subject = ANY(%s)"
 _PASSED = "SELECT DISTINCT check_name FROM data_quality_results WHERE run_id = %s AND symbol IS NULL AND passed"
+# The worst first: where one channel is away for long, what matters is not behind what does not.
 _UNDELIVERED = """
 SELECT id, kind, subject, severity, symbol, title, body, raised_at, times_seen
-FROM alerts WHERE resolved_at IS NULL AND delivered_at IS NULL ORDER BY raised_at, id LIMIT %s
+FROM alerts WHERE resolved_at IS NULL AND delivered_at IS NULL AND concat(id, ' ', severity) <> ALL (%s)
+ORDER BY array_position(ARRAY['critical', 'high', 'warning'], severity), raised_at, id LIMIT %s
+"""
+_WAITING = """
+SELECT concat(id, ' ', severity) AS version FROM alerts WHERE resolved_at IS NULL AND delivered_at IS NULL
 """
 # As bad as it was told, and no worse by now.
 _DELIVERED = """
@@ -65,8 +72,8 @@ UPDATE alerts a SET resolved_at = now() WHERE a.kind = 'anomaly' AND a.resolved_
       AND p.metric = split_part(a.subject, ':', -1) AND p.severity IN ('high', 'critical'))
 """
 _OVER = """
-UPDATE alerts SET resolved_at = now()
-WHERE kind = 'anomaly' AND resolved_at IS NULL AND delivered_at IS NOT NULL AND raised_at < now() - %s::interval
+UPDATE alerts SET resolved_at = now() WHERE kind = 'anomaly' AND resolved_at IS NULL
+  AND raised_at < now() - CASE WHEN delivered_at IS NULL THEN %s::interval ELSE %s::interval END
 """
 
 
@@ -154,10 +161,14 @@ class AlertStore:
         """Names of the checks that passed in this run."""
         return [row["check_name"] for row in self._connection.execute(_PASSED, (run_id,))]
 
-    def undelivered(self, limit: int) -> list[Alert]:
-        """Open alerts that not every channel has had, oldest first."""
+    def undelivered(self, limit: int, but: Iterable[str] = ()) -> list[Alert]:
+        """Open alerts that not every channel has had, without these versions; the worst first, then the oldest."""
         with self._connection.cursor(row_factory=class_row(Alert)) as cursor:
-            return cursor.execute(_UNDELIVERED, (limit,)).fetchall()
+            return cursor.execute(_UNDELIVERED, (list(but), limit)).fetchall()
+
+    def waiting(self) -> set[str]:
+        """Versions of all open alerts that not every channel has had."""
+        return {row["version"] for row in self._connection.execute(_WAITING)}
 
     def mark_delivered(self, alerts: Sequence[Alert]) -> None:
         self._connection.execute(_DELIVERED, ([each.id for each in alerts], [each.severity for each in alerts]))
@@ -176,5 +187,5 @@ class AlertStore:
         return self._connection.execute(_WITHDRAW).rowcount
 
     def end_old_anomalies(self) -> int:
-        """Close alerts of anomalies that were told a day ago; how many."""
-        return self._connection.execute(_OVER, (ANOMALY_LASTS,)).rowcount
+        """Close alerts of anomalies of a day ago, or of three where not every channel could be told; how many."""
+        return self._connection.execute(_OVER, (UNTOLD_ANOMALY_LASTS, ANOMALY_LASTS)).rowcount

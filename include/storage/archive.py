@@ -179,6 +179,8 @@ class Archive:
             if filed != held:
                 raise ArchiveError(f"{relation} of {day}: the file reads {filed}, PostgreSQL has {held}")
             self._passed("verified")
+        except FileExistsError:
+            raise  # another one's, which it leaves alone
         except Exception:
             path.unlink(missing_ok=True)
             raise

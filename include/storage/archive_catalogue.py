@@ -90,7 +90,8 @@ class Part:
 
 def archive_folder(settings: Settings) -> Path:
     """Where the Parquet files are. Raises SettingsError without MARKET."""
-    return settings.archive_dir or settings.state_dir / "archive"
+    # Each market has its own: they never share state.
+    return settings.archive_dir / settings.state_dir.name if settings.archive_dir else settings.state_dir / "archive"
 
 
 def cold_days(connection: psycopg.Connection[Any], relation: str, first: date, last: date) -> list[date]:

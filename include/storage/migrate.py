@@ -130,9 +130,10 @@ def _change(
     except OperationalError as failure:
         if not _got_no_lock(failure):
             raise
+        applied = f" but for {', '.join(done)}, which stand" if done else ""
         raise MarketDataError(
-            f"a migration got no lock in {LOCK_ATTEMPTS} tries of {LOCK_SECONDS:.0f} s and changed nothing: look in "
-            "pg_stat_activity for who holds a table for so long, and run it again"
+            f"a migration got no lock in {LOCK_ATTEMPTS} tries of {LOCK_SECONDS:.0f} s and changed nothing{applied}: "
+            "look in pg_stat_activity for who holds a table for so long, and run it again"
         ) from failure
     return done
 

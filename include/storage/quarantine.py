@@ -39,6 +39,7 @@ UPDATE quarantined_events SET state = %(state)s, decided_at = now(), decided_by 
     note = %(note)s, applied_at = CASE WHEN %(state)s = 'released' THEN NULL ELSE applied_at END
 WHERE {_CHOSEN}
 """
+_DECIDED = "SELECT count(*) FROM quarantined_events WHERE decision_run = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,13 @@ def waits(database_url: str) -> int:
 
 
 def decide(database_url: str, choice: Choice, state: Decision, *, by: str, run: str, note: str = "") -> int:
-    """Release or drop what is held and chosen; how many rows. Role pipeline_writer. Raises psycopg.Error.
+    """Release or drop what is held and chosen; how many rows this run has decided by now, in an earlier try of it too.
 
-    A released row counts again as soon as its windows are computed again; a dropped one stays where it is and never
-    counts.
+    Role pipeline_writer. Raises psycopg.Error. A released row counts again as soon as its windows are computed again;
+    a dropped one stays where it is and never counts.
     """
     with psycopg.connect(libpq_url(database_url), connect_timeout=5) as connection:
-        return connection.execute(
-            _DECIDE, {**choice.bound(), "state": state, "by": by, "run": run, "note": note}
-        ).rowcount
+        connection.execute(_DECIDE, {**choice.bound(), "state": state, "by": by, "run": run, "note": note})
+        row = connection.execute(_DECIDED, (run,)).fetchone()
+    assert row is not None  # an aggregate
+    return int(row[0])

@@ -22,6 +22,8 @@ ON CONFLICT (symbol) DO UPDATE SET
     asset_class = excluded.asset_class, name = excluded.name, is_collected = excluded.is_collected,
     collected_since = CASE WHEN held.is_collected THEN held.collected_since ELSE now() END
 """
+# Taken out of config/instruments.yaml: its history stays, and nothing new is expected of it.
+_FORGET = "UPDATE market.instruments SET is_collected = false WHERE is_collected AND symbol <> ALL (%s::text[])"
 _KEEP_SESSIONS = """
 WITH wanted AS (
     SELECT * FROM unnest(%s::text[], %s::date[], %s::timestamptz[], %s::timestamptz[])
@@ -55,6 +57,7 @@ def refresh_reference(
                 "collected": [each.symbol in wanted for each in known],
             },
         )
+        connection.execute(_FORGET, ([each.symbol for each in known],))
         connection.execute(_KEEP_SESSIONS, [list(column) for column in zip(*hours, strict=True)] or [[], [], [], []])
 
 

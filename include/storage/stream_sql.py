@@ -133,14 +133,16 @@ KNOWN_CHECKPOINTS = """
 SELECT checkpoint_id, topic_id FROM stream_checkpoints WHERE query_name = %s ORDER BY known_since DESC
 """
 HAS_BATCHES = "SELECT EXISTS (SELECT 1 FROM stream_batches WHERE query_name = %s) AS known"
-#: The whole ledger is read, but only for a checkpoint that is new.
+#: Only for a checkpoint that is new. No topic keeps records for longer: what is older cannot be read again.
 KNOW_CHECKPOINT = """
 INSERT INTO stream_checkpoints (query_name, checkpoint_id, topic_id, known_ends)
 SELECT came.*, coalesce((
     SELECT jsonb_object_agg(kafka_partition, past) FROM (
         SELECT p.key AS kafka_partition, max((p.value ->> 1)::bigint) AS past
-        FROM stream_batches b, jsonb_each(b.offsets) t, jsonb_each(t.value) p
-        WHERE b.query_name = came.query_name GROUP BY p.key) ends), '{}')
+        FROM (SELECT max(committed_at) AS at FROM stream_batches WHERE query_name = came.query_name) newest,
+             stream_batches b, jsonb_each(b.offsets) t, jsonb_each(t.value) p
+        WHERE b.query_name = came.query_name AND b.committed_at > newest.at - interval '31 days'
+        GROUP BY p.key) ends), '{}')
 FROM (VALUES (%s, %s, %s)) came (query_name, checkpoint_id, topic_id)
 WHERE NOT EXISTS (SELECT FROM stream_checkpoints held
                   WHERE (held.query_name, held.checkpoint_id) = (came.query_name, came.checkpoint_id))

@@ -6,6 +6,7 @@ import signal
 
 import psutil
 import psycopg
+import pytest
 import redis
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -38,6 +39,7 @@ def test_each_store_is_killed_and_comes_back(world: World, undisturbed: Undistur
     assert driver.is_running
 
 
+@pytest.mark.exhaustive  # sink by sink it is in the integration tests
 def test_lost_answers_to_commit(world: World, undisturbed: Undisturbed) -> None:
     with cutting(world.services.writer_database_url) as (cutter, url):
         driver = world.driver(WRITER_DATABASE_URL=url)

@@ -13,7 +13,14 @@ import psycopg
 import pytest
 
 from include.operations.alert_channels import Channel, Log, Mail, Slack
-from include.operations.alerts import ANOMALIES_AT_ONCE, Delivery, deliver, notify_anomalies, notify_quality
+from include.operations.alerts import (
+    ANOMALIES_AT_ONCE,
+    DELIVERED_AT_ONCE,
+    Delivery,
+    deliver,
+    notify_anomalies,
+    notify_quality,
+)
 from include.storage import migrate
 from include.storage.alerts import AlertStore
 from tests.letterbox import HOST, MailServer, Webhook, mail_server, webhook
@@ -222,6 +229,26 @@ def test_a_flood_is_taken_in_parts_and_loses_none(trial: Trial, store: AlertStor
     first = notify_anomalies(store, None)
     second = notify_anomalies(store, first.detected_through)
     assert (first.raised, second.raised) == (ANOMALIES_AT_ONCE, 5)
+
+
+def test_a_channel_that_is_away_for_long_keeps_nothing_from_the_others(
+    trial: Trial, store: AlertStore, ways: list[Channel], slack: Webhook, post: MailServer
+) -> None:
+    trial.execute(
+        "INSERT INTO alerts (kind, subject, severity, title, raised_at) SELECT 'anomaly', 'old ' || n, 'high', 'old', "
+        "now() - interval '1 hour' FROM generate_series(1, %s) n",
+        DELIVERED_AT_ONCE + 5,
+    )
+    slack.status = 500
+    first = told(store, ways)
+    store.raise_alert("quality", "a", "critical", "A fails")
+    second = told(store, ways, first)
+    assert "A fails" in post.inbox[-1].get_payload()
+    third = told(store, ways, second)
+    assert (len(post.inbox), third.delivered) == (2, 0)
+    slack.status = 200
+    assert told(store, ways, third).delivered == DELIVERED_AT_ONCE
+    assert "A fails" in slack.texts[-1], "the worst comes first"
 
 
 def test_each_channel_gets_an_alert_once(

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DatabaseError, DataError
 
 from include.errors import MarketDataError, MarketMismatch
 from include.stack.postgres import binary
@@ -83,6 +83,30 @@ def test_all_the_way_down_leaves_nothing_and_up_again_all(empty_database: str) -
     assert tables(empty_database) == {migrate.VERSION_TABLE}
     migrate.upgrade(empty_database, "sandbox")
     assert schema(empty_database) == whole
+
+
+@pytest.mark.parametrize(
+    ("planted", "says"),
+    [
+        (
+            "INSERT INTO market.archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, "
+            "verified_at, dropped_at) VALUES ('market_events', '2025-11-28', 1, 1, 1, 'a file', 1, '', now(), now())",
+            "only in the archive would be lost.*archive restore",
+        ),
+        (
+            "INSERT INTO market.quarantined_events (event_id, revision, event_time, symbol, asset_class, check_name, "
+            "reason) VALUES ('a', 0, now(), 'A', 'stock', 'a check', 'why')",
+            "in quarantine would be lost",
+        ),
+    ],
+)
+def test_no_way_down_loses_what_stands_nowhere_else(empty_database: str, planted: str, says: str) -> None:
+    migrate.upgrade(empty_database, "sandbox")
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute(planted)
+    with pytest.raises(DatabaseError, match=says):
+        migrate.downgrade(empty_database, "0004")
+    assert migrate.pending(empty_database) == ["0006", "0007"]
 
 
 def test_watermarks_of_minute_bars_survive_the_change_of_their_name(empty_database: str) -> None:

@@ -95,6 +95,27 @@ def test_a_half_day_expects_half_a_day(week: tuple[World, list[TopicEnd]]) -> No
     assert holiday == [(0,)]
 
 
+def test_of_days_in_the_archive_the_ledger_says_nothing(services: Services, tmp_path: Path) -> None:
+    with database(services, "quality_cold") as world:
+        ends = stream(world, clean_week())
+        whole = world.execute("SELECT count(*) FROM ledger_balance('-infinity', 'infinity')")
+        # The first day, and a late event of it in the last day's first batch.
+        world.execute(
+            "INSERT INTO archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, verified_at, "
+            "dropped_at) VALUES ('market_events', %s, 1, 1, 1, 'a file', 1, '', now(), now())",
+            MONDAY,
+        )
+        world.execute(
+            "DELETE FROM market_events WHERE event_time >= %s AND event_time < %s",
+            midnight(MONDAY),
+            midnight(MONDAY + timedelta(days=1)),
+        )
+        report = world.check(tmp_path, midnight(MONDAY), END, suites=("stream_batches",), ends=ends)
+        assert [(each.check_name, each.observed) for each in report.checks if not each.passed] == []
+        left = world.execute("SELECT count(*) FROM ledger_balance('-infinity', 'infinity')")
+        assert 0 < left[0][0] < whole[0][0]
+
+
 def test_a_wrong_name_in_the_form_is_refused_in_one_line(week: tuple[World, list[TopicEnd]], tmp_path: Path) -> None:
     world, _ = week
     with pytest.raises(SettingsError, match=f"NOBODY is not collected here; these are: .*{COIN}"):

@@ -253,6 +253,9 @@ def test_what_is_held_while_a_person_thinks_is_not_decided_unseen(start: Callabl
     seen = Choice(held_until=shown["quarantined_at"])
     assert decide(stream.world.writer_url, seen, "dropped", by="me", run="run") == 1
     assert [row["event_id"] for row in held(stream.world.writer_url, Choice())] == [week["crypto"][0].event_id]
+    # Another try of the run says what the run has done.
+    assert decide(stream.world.writer_url, seen, "dropped", by="me", run="run") == 1
+    assert decide(stream.world.writer_url, seen, "dropped", by="me", run="another run") == 0
 
 
 def hold_events(stream: Stream, *event_ids: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from include.commands import archive as command
 from include.operations.retention import DAYS_AHEAD, Rules, apply_retention, make_partitions_ahead, restore
 from include.settings import PROJECT_ROOT, Settings
-from include.storage.archive_catalogue import ArchiveError, DayIsBusy
+from include.storage.archive_catalogue import ArchiveError, DayIsBusy, archive_folder
 from tests.integration.archive_days import EVENTS, RESULTS, ArchiveTrial, archive_trial
 from tests.stores import Services
 
@@ -71,11 +72,22 @@ def test_a_day_that_is_not_safe_stays_and_the_others_go_on(trial: ArchiveTrial) 
     with trial.archive() as archive:
         archive.archive_day(EVENTS, older)
     trial.rows("UPDATE market_events SET close = close - 0.00000001 WHERE event_time::date = %s", older)
-    with pytest.raises(ArchiveError, match=f"^{EVENTS} of {older} is not dropped: .*catalogue says 50 rows[^;]*$"):
+    with pytest.raises(ArchiveError, match=f"^{EVENTS} of {older}, part 1: 50 of its rows are not in [^;]*$"):
         apply_retention(trial.owner_url, trial.folder, RULES, TODAY)
     assert len(trial.content(older)) == 50
     assert trial.content(COLD) == []
     assert [part.is_cold for part in trial.parts(COLD) + trial.parts(WARM)] == [True, False]
+
+
+def test_a_column_that_came_since_stops_nothing(trial: ArchiveTrial) -> None:
+    apply_retention(trial.owner_url, trial.folder, RULES, TODAY)
+    trial.rows("ALTER TABLE market.market_events ADD COLUMN venue text")
+    try:
+        later = TODAY + timedelta(days=(WARM - COLD).days)
+        assert apply_retention(trial.owner_url, trial.folder, RULES, later)["relations"][EVENTS]["cold"] == 2
+        assert restore(trial.owner_url, trial.folder, WARM)[EVENTS] > 0
+    finally:
+        trial.rows("ALTER TABLE market.market_events DROP COLUMN venue")
 
 
 def test_a_day_that_somebody_works_on_is_for_another_try(trial: ArchiveTrial) -> None:
@@ -109,8 +121,10 @@ def test_partitions_ahead_are_made_once(trial: ArchiveTrial) -> None:
 
 
 def test_the_commands_list_and_restore(trial: ArchiveTrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = replace(trial, folder=trial.folder / "sandbox")
     apply_retention(trial.owner_url, trial.folder, RULES, TODAY)
-    chosen = Settings(database_url=trial.owner_url, archive_dir=trial.folder)
+    chosen = Settings(database_url=trial.owner_url, archive_dir=trial.folder.parent, market="sandbox")
+    assert archive_folder(chosen) == trial.folder, "markets share no folder"
     monkeypatch.setattr(command, "settings", lambda: chosen)
     runner = CliRunner()
     listed = runner.invoke(command.app, ["list"]).output

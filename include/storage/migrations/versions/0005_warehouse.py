@@ -217,6 +217,8 @@ CREATE INDEX indicators_brin ON market.indicators USING brin (window_start)
 CREATE INDEX price_anomalies_time ON market.price_anomalies (window_start DESC, symbol)
     INCLUDE (interval, metric, z_score, severity);
 CREATE INDEX stream_batches_time ON market.stream_batches (committed_at);
+-- Each batch asks how new the newest event of its query is.
+CREATE INDEX stream_batches_newest ON market.stream_batches (query_name, max_event_time);
 """
 # Expand only: a stream that runs on through the change leaves it null, and such a batch is not compared.
 CONTROL_SUM = """
@@ -265,6 +267,20 @@ DO $$ BEGIN
 END $$;
 """
 
+# Rows that stand nowhere else, and decisions of people.
+NOTHING_LOST = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM market.archived_days WHERE dropped_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'days that are only in the archive would be lost: ./pipeline archive list shows them, bring '
+            'each back with ./pipeline archive restore DAY, then run this again';
+    END IF;
+    IF EXISTS (SELECT FROM market.quarantined_events) THEN
+        RAISE EXCEPTION 'what was decided about events in quarantine would be lost: copy market.quarantined_events '
+            'to a place of yours and empty it, then run this again';
+    END IF;
+END $$;
+"""
+
 
 def upgrade() -> None:
     for statement in (
@@ -274,13 +290,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute(NOTHING_LOST)
     op.execute(SESSIONS_BACK)
     op.execute(GRANTS_BACK)
     op.execute("ALTER TABLE market.stream_checkpoints DROP COLUMN known_ends")
     op.execute("ALTER TABLE market.stream_batches DROP COLUMN control_sum")
     op.execute(
         "DROP INDEX market.market_events_brin, market.candles_brin, market.indicators_brin, "
-        "market.price_anomalies_time, market.stream_batches_time"
+        "market.price_anomalies_time, market.stream_batches_time, market.stream_batches_newest"
     )
     op.execute("DROP FUNCTION market.ensure_partitions(text, date[])")
     op.execute("DROP VIEW market.counted_events")

@@ -172,7 +172,13 @@ CREATE FUNCTION market.ledger_balance(since timestamptz, until timestamptz)
 RETURNS TABLE (query_name text, checkpoint_id text, batch_id bigint, committed_at timestamptz,
                rows_new bigint, rows_stored bigint, control_sum numeric, control_stored numeric)
 LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
-    WITH batches AS (
+    WITH cold AS MATERIALIZED (
+        SELECT day FROM archived_days WHERE relation = 'market_events' AND dropped_at IS NOT NULL
+    ), cold_late AS MATERIALIZED (
+        SELECT l.kafka_topic, l.kafka_partition, l.kafka_offset FROM late_events l
+        WHERE (l.event_time AT TIME ZONE 'UTC')::date IN (SELECT day FROM cold)
+          AND l.received_at >= since - interval '1 day'
+    ), batches AS (
         SELECT b.*, replace(b.query_name, 'events_', '') AS asset_class, coalesce(c.known_ends, '{}') AS known_ends
         FROM stream_batches b LEFT JOIN stream_checkpoints c USING (query_name, checkpoint_id)
         WHERE b.committed_at >= since AND b.committed_at < until AND b.rows_in > 0
@@ -180,6 +186,13 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
           -- A topic made again counts from 0 again: its rows have the offsets of these.
           AND NOT EXISTS (SELECT FROM stream_checkpoints later WHERE later.query_name = b.query_name
                           AND later.known_since > c.known_since AND later.topic_id <> c.topic_id)
+          -- Of a day that is in the archive only, there are no rows here to compare with: its own batches, those of
+          -- the day after, which may have begun in it, and those with a late event of it.
+          AND NOT EXISTS (SELECT FROM cold WHERE day BETWEEN (b.max_event_time AT TIME ZONE 'UTC')::date - 1
+                                                         AND (b.max_event_time AT TIME ZONE 'UTC')::date)
+          AND NOT EXISTS (SELECT FROM cold_late l WHERE b.rows_late > 0
+                          AND l.kafka_offset >= (b.offsets -> l.kafka_topic -> l.kafka_partition::text ->> 0)::bigint
+                          AND l.kafka_offset < (b.offsets -> l.kafka_topic -> l.kafka_partition::text ->> 1)::bigint)
     ), ranges AS (
         SELECT b.asset_class, b.query_name, b.checkpoint_id, b.batch_id, p.key::int AS kafka_partition,
                (p.value ->> 0)::bigint AS first, (p.value ->> 1)::bigint AS past,

@@ -200,11 +200,17 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
     CROSS JOIN LATERAL (
         SELECT max((b.offsets -> e.topic -> e.kafka_partition::text ->> 1)::bigint) AS reached
         FROM stream_checkpoints c CROSS JOIN LATERAL (
+            SELECT committed_at FROM stream_batches s
+            WHERE s.query_name = c.query_name AND s.checkpoint_id = c.checkpoint_id
+            ORDER BY s.batch_id DESC LIMIT 1) newest CROSS JOIN LATERAL (
             SELECT offsets FROM stream_batches s WHERE s.query_name = c.query_name
               AND s.checkpoint_id = c.checkpoint_id AND s.offsets -> e.topic ? e.kafka_partition::text
-            ORDER BY s.batch_id DESC LIMIT 1) b
+              -- No topic keeps records for longer.
+              AND s.committed_at > newest.committed_at - interval '31 days'
+            ORDER BY s.committed_at DESC LIMIT 1) b
         WHERE c.topic_id = e.topic_id) l
-    WHERE coalesce(l.reached, 0) < e.end_offset
+    -- One that has no record, or none any more, has nothing to reach.
+    WHERE e.end_offset > e.first_offset AND coalesce(l.reached, 0) < e.end_offset
 $$;
 COMMENT ON FUNCTION market.topics_behind IS
     'Partitions whose end, when Kafka was asked last, the ledger has not reached';
