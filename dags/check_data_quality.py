@@ -20,7 +20,8 @@ counted again without them; `review_quarantine` releases or drops them.
 
 **By hand**: trigger with a form: which suites, which day, which symbols. Running it twice changes nothing.
 
-**When it fails**: the log of `judge_quality` has every critical check in words, *Data quality* the keys of the rows. A
+**When it fails**: the log of `judge_quality` has every critical check in words, *Data quality* the keys of the rows.
+*Nothing was checked*: `validate_data` failed, its log says why (Kafka or PostgreSQL is away), and an alert says so. A
 check that *could not be checked* says why: a column that is gone, a database that does not answer in time.
 """
 
@@ -54,13 +55,14 @@ def check_data_quality() -> None:
     def recompute_candles() -> dict[str, object]:
         return recompute_quarantined()
 
-    @task(execution_timeout=timedelta(minutes=2))
-    def notify_people(found: dict[str, object]) -> dict[str, object]:
+    # Also where nothing could be checked: then of that.
+    @task(execution_timeout=timedelta(minutes=2), trigger_rule=TriggerRule.ALL_DONE)
+    def notify_people(found: dict[str, object] | None) -> dict[str, object]:
         return notify(found)
 
     # Last, so that the run fails and yet all is done that its findings ask for.
     @task(execution_timeout=timedelta(minutes=1), trigger_rule=TriggerRule.ALL_DONE)
-    def judge_quality(found: dict[str, object]) -> str:
+    def judge_quality(found: dict[str, object] | None) -> str:
         return judge(found)
 
     found = validate_data()

@@ -20,6 +20,8 @@ OLDEST = timedelta(days=1)
 ANOMALIES_AT_ONCE = 1_000
 DELIVERED_AT_ONCE = 500
 LINES_SHOWN = 20
+#: Subject of the alert that says so.
+UNCHECKED = "check_data_quality"
 
 _SEVERITIES = ("critical", "high", "warning")
 _log = logging.getLogger(__name__)
@@ -63,6 +65,15 @@ def notify_quality(
         passed = [name for name in store.passed_checks(run_id) if name not in failing] if resolve else []
         resolved = store.resolve("quality", passed)
     return {"failing": len(failing), "new": new, "resolved": resolved}
+
+
+def notify_unchecked(database_url: str, link: str, *, failed: bool) -> None:
+    """The alert of a run that could not check anything; resolved by the next one that can. Raises psycopg.Error."""
+    with AlertStore(database_url) as store:
+        if failed:
+            store.raise_alert("pipeline", UNCHECKED, "critical", "The quality of the data is not checked", link)
+        else:
+            store.resolve("pipeline", [UNCHECKED])
 
 
 def notify_anomalies(store: AlertStore, detected_through: datetime | None) -> Anomalies:

@@ -66,7 +66,7 @@ def validate() -> dict[str, Any]:
     from include.operations.topic_ends import topic_ends
     from include.operators.services import connected_settings, database_url
     from include.quality.data_docs import Docs, folder_of
-    from include.quality.run import await_first_batch, run_checks
+    from include.quality.run import await_start, run_checks
     from include.settings import required
     from include.storage.quality_store import QualityStore
     from include.storage.quarantine import hold
@@ -74,7 +74,7 @@ def validate() -> dict[str, Any]:
     chosen, url = connected_settings(), database_url("postgres_checker")
     folder = folder_of(chosen.state_dir)
     with QualityStore(url) as store:
-        await_first_batch(store)
+        await_start(store)
         request = requested(context["params"], str(context["dag_run"].run_id), datetime.now(UTC), store.last_covered)
         report = run_checks(
             request,
@@ -150,25 +150,31 @@ def recompute_quarantined() -> dict[str, Any]:
     }
 
 
-def notify(found: Mapping[str, Any]) -> dict[str, int]:
-    """Open and resolve the alerts of the checks that ran; notify_anomalies delivers them. Raises psycopg.Error."""
+def notify(found: Mapping[str, Any] | None) -> dict[str, int]:
+    """Open and resolve the alerts of the checks that ran, or of a run that could not check; notify_anomalies delivers
+    them. Raises psycopg.Error."""
     from urllib.parse import quote
 
-    from include.operations.alerts import notify_quality
+    from include.operations.alerts import notify_quality, notify_unchecked
     from include.operators.services import database_url
 
     run_id = str(get_current_context()["dag_run"].run_id)
     link = f"http://127.0.0.1:{settings().ports.airflow}/dags/check_data_quality/runs/{quote(run_id)}"
+    notify_unchecked(database_url("postgres_checker"), link, failed=found is None)
+    if found is None:
+        return {}
     return notify_quality(
         database_url("postgres_checker"), found["run_id"], found["critical"], link, resolve=found["is_whole"]
     )
 
 
-def judge(found: Mapping[str, Any]) -> str:
-    """The run's verdict. Raises AirflowFailException with what failed in words if a critical check did."""
-    if found["failed_critical"]:
-        from airflow.sdk.exceptions import AirflowFailException
+def judge(found: Mapping[str, Any] | None) -> str:
+    """The run's verdict. Raises AirflowFailException with what failed in words if a critical check did, or all did."""
+    from airflow.sdk.exceptions import AirflowFailException
 
+    if found is None:
+        raise AirflowFailException("nothing was checked: the log of validate_data says why")
+    if found["failed_critical"]:
         words = "; ".join(f"{name}: {words}" for name, words in found["critical"].items())
         raise AirflowFailException(f"{found['failed_critical']} critical checks failed. {words}")
     return str(found["summary"])

@@ -128,9 +128,9 @@ def window(last_covered: datetime | None, now: datetime, overlap: timedelta = ti
     return begin.replace(minute=begin.minute // 5 * 5, second=0, microsecond=0)
 
 
-def await_first_batch(store: QualityStore) -> None:
-    """A platform that was just started has nothing to check yet, and better use for its processors."""
-    _await(store.is_empty)
+def await_start(store: QualityStore) -> None:
+    """A platform that was just started has nothing new to check yet, and better use for its processors."""
+    _await(lambda: store.is_starting(STREAM_SECONDS))
 
 
 def _await_stream(store: QualityStore) -> None:

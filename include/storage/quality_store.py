@@ -71,6 +71,15 @@ class TopicEnd:
     topic_id: str
 
 
+_STARTING = """
+SELECT NOT EXISTS (SELECT FROM market.stream_batches) OR EXISTS (
+    SELECT FROM market.stream_lease l WHERE l.desired_state = 'running' AND l.application = 'market_stream' AND (
+        l.owner IS NULL OR l.started_at > now() - make_interval(secs => %(seconds)s) AND (
+            SELECT count(DISTINCT b.query_name) FROM market.stream_batches b WHERE b.committed_at >= l.started_at
+        ) < (SELECT count(DISTINCT query_name) FROM market.stream_checkpoints))) AS starting
+"""
+
+
 class QualityStore:
     """One connection; every method may raise psycopg.Error."""
 
@@ -164,11 +173,12 @@ class QualityStore:
         assert row is not None  # an aggregate
         return int(row["behind"])
 
-    def is_empty(self) -> bool:
-        """Whether no batch was ever stored."""
-        row = self._connection.execute("SELECT NOT EXISTS (SELECT FROM market.stream_batches) AS empty").fetchone()
+    def is_starting(self, seconds: float) -> bool:
+        """Whether nothing was ever stored, or the stream is wanted and has no driver, or one so young that not every
+        query has stored something."""
+        row = self._connection.execute(_STARTING, {"seconds": seconds}).fetchone()
         assert row is not None  # it has no FROM
-        return bool(row["empty"])
+        return bool(row["starting"])
 
     @property
     def connection(self) -> psycopg.Connection[dict[str, Any]]:

@@ -16,10 +16,12 @@ from include.operations.alert_channels import Channel, Log, Mail, Slack
 from include.operations.alerts import (
     ANOMALIES_AT_ONCE,
     DELIVERED_AT_ONCE,
+    UNCHECKED,
     Delivery,
     deliver,
     notify_anomalies,
     notify_quality,
+    notify_unchecked,
 )
 from include.storage import migrate
 from include.storage.alerts import AlertStore
@@ -105,7 +107,7 @@ def test_one_alert_is_open_for_a_subject_however_often_it_is_seen(trial: Trial, 
     assert not store.raise_alert("quality", "a", "warning", "A fails", "twice", "AAPL")
     assert store.raise_alert("stream", "a", "critical", "A stands still")
     assert trial.alerts() == [("a", "warning", 2, True, False), ("a", "critical", 1, True, False)]
-    (alert, _) = store.undelivered(10)
+    (_, alert) = store.undelivered(10)
     assert (alert.body, alert.symbol) == ("twice", "AAPL")
     assert store.resolve("quality", ["a", "never raised"]) == 1
     assert store.resolve("quality", ["a"]) == 0
@@ -134,6 +136,12 @@ def test_a_run_of_the_checks_raises_what_fails_and_resolves_what_passes(trial: T
     assert trial.execute("SELECT kind, title, body FROM alerts WHERE subject = 'a'") == [
         ("quality", "Quality check a fails", f"4 rows fail\n{LINK}")
     ]
+
+
+def test_a_run_that_could_not_check_is_an_alert_until_one_can(trial: Trial) -> None:
+    for failed in (True, True, False):
+        notify_unchecked(trial.checker_url, LINK, failed=failed)
+    assert trial.alerts() == [(UNCHECKED, "critical", 2, False, False)]
 
 
 def test_strong_anomalies_become_alerts_once(trial: Trial, store: AlertStore) -> None:

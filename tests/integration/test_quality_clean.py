@@ -10,7 +10,7 @@ import pytest
 
 from include.errors import SettingsError
 from include.quality.suites import load_suites
-from include.storage.quality_store import TopicEnd
+from include.storage.quality_store import QualityStore, TopicEnd
 from tests.integration.quality_world import (
     COIN,
     END,
@@ -93,6 +93,38 @@ def test_a_half_day_expects_half_a_day(week: tuple[World, list[TopicEnd]]) -> No
         midnight(HALF_DAY),
     )
     assert holiday == [(0,)]
+
+
+def test_the_running_window_raises_nothing(week: tuple[World, list[TopicEnd]]) -> None:
+    """Its candle has events by now that came after the run began."""
+    world, _ = week
+    for seconds in (1, 31, 61, 150, 299):
+        until = END - timedelta(minutes=60, seconds=seconds)
+        assert world.execute("SELECT * FROM candle_differences(%s, %s)", midnight(HALF_DAY), until) == []
+
+
+@pytest.mark.parametrize(
+    ("lease", "starting"),
+    [
+        (None, False),
+        ("'stopped', NULL, NULL", False),
+        ("'running', NULL, NULL", True),
+        ("'running', 'a driver', now()", True),
+        ("'running', 'a driver', now() - interval '10 minutes'", False),
+    ],
+)
+def test_a_run_waits_for_a_stream_that_starts(
+    week: tuple[World, list[TopicEnd]], lease: str | None, starting: bool
+) -> None:
+    world, _ = week
+    world.execute("DELETE FROM stream_lease")
+    if lease is not None:
+        world.execute(
+            "INSERT INTO stream_lease (application, desired_state, owner, started_at, epoch) "
+            f"VALUES ('market_stream', {lease}, 1)"
+        )
+    with QualityStore(world.checker_url) as store:
+        assert store.is_starting(180) is starting
 
 
 def test_of_days_in_the_archive_the_ledger_says_nothing(services: Services, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ def test_the_run_fails_in_words_and_only_for_critical_checks() -> None:
     assert judge({"failed_critical": 0, "critical": {}, "summary": "all passed"}) == "all passed"
     with pytest.raises(AirflowFailException, match="1 critical checks failed. b: AAPL: last event 16:00"):
         judge({"failed_critical": 1, "critical": {"b": "AAPL: last event 16:00"}, "summary": ""})
+    with pytest.raises(AirflowFailException, match="nothing was checked: the log of validate_data"):
+        judge(None)
     assert said("7 rows fail", []) == "7 rows fail"
     assert said("", [f"S{number}" for number in range(7)]) == "S0; S1; S2; S3; S4 and 2 more"
 

@@ -70,14 +70,19 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
     ) returned
     CROSS JOIN LATERAL (SELECT greatest(s.close / usual.close, usual.close / s.close) AS times) off
     WHERE usual.known >= 3 AND off.times > 5 AND (returned.times >= 3 OR off.times >= 50)
+      -- A person has released it: it is no finding any more.
+      AND NOT EXISTS (SELECT FROM quarantined_events q WHERE q.event_id = s.event_id AND q.revision = s.revision
+                      AND q.state = 'released')
 $$;
 """
 CANDLES = """
 CREATE FUNCTION market.candle_differences(since timestamptz, until timestamptz, only_symbols text[] DEFAULT NULL)
 RETURNS TABLE (symbol text, "interval" text, window_start timestamptz, differs text)
 LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
+    -- The running window may have got events since `until` that its candle shows already.
     WITH stored AS (
-        SELECT * FROM candles c WHERE c.window_start >= since AND c.window_start < until
+        SELECT * FROM candles c
+        WHERE c.window_start >= since AND c.window_start < date_bin('5 minutes', until, 'epoch')
           AND (only_symbols IS NULL OR c.symbol = ANY (only_symbols))
     ), compared AS (
         SELECT coalesce(s.symbol, c.symbol) AS symbol, coalesce(s.interval, c.interval) AS "interval",
@@ -90,7 +95,7 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
                         THEN 'volume' END,
                    CASE WHEN s.event_count <> c.event_count THEN 'event_count' END,
                    CASE WHEN s.source <> c.source THEN 'source' END) AS differs
-        FROM stored s FULL JOIN recounted_candles(since, until, only_symbols) c
+        FROM stored s FULL JOIN recounted_candles(since, date_bin('5 minutes', until, 'epoch'), only_symbols) c
           ON s.symbol = c.symbol AND s.interval = c.interval AND s.window_start = c.window_start
     )
     SELECT d.* FROM compared d WHERE d.differs <> ''
