@@ -117,7 +117,7 @@ def test_the_run_shows_the_stream_and_the_way_to_its_pages(stack: RunningStack, 
     assert crypto.keys() >= {"batch_id", "input_rows_per_second", "rows_per_second", "watermark", "lag"}
 
 
-@pytest.mark.parametrize("victim", ["JVM", "Python"])
+@pytest.mark.parametrize("victim", ["JVM", pytest.param("Python", marks=pytest.mark.exhaustive)])
 def test_a_killed_driver_is_back_and_commits_within_a_minute(stack: RunningStack, victim: str) -> None:
     wait_until(lambda: is_driver_up(stack), seconds=60, what="a running driver")
     held = lease(stack)

@@ -62,6 +62,7 @@ def test_jvm_alone_then_python_alone(world: World, undisturbed: Undisturbed) -> 
     world.check(undisturbed.rows)
 
 
+@pytest.mark.exhaustive  # the fence itself is in the integration tests
 def test_a_frozen_one_is_replaced_and_thawed_writes_nothing(world: World, undisturbed: Undisturbed) -> None:
     # Inside its transaction: it holds the fence, which a successor needs.
     frozen = world.driver(failpoint="before commit:freeze:3")
