@@ -133,6 +133,7 @@ class EventSink:
             "rows_new": new.num_rows,
             "rows_dead_lettered": dead,
             "rows_late": late,
+            "rows_repeated": valid.num_rows - new.num_rows,
             "max_event_time": newest,
             "control_sum": control_sum(new),
         }

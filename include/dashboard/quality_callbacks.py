@@ -21,6 +21,7 @@ from include.dashboard.components.results_grid import grid_rows
 from include.dashboard.components.symbol_measures import symbol_measures
 from include.dashboard.components.titled import titled
 from include.dashboard.quality_view import Picture, QualityView
+from include.dashboard.quality_words import remark
 from include.dashboard.selection import QualitySelection
 
 #: Parts that `drawn` makes.
@@ -52,7 +53,7 @@ def register(app: Dash, view: QualityView) -> None:
     ) -> tuple[Any, ...]:
         selection = view.select(search)
         picture = await to_thread(view.picture, selection)
-        version = f"{picture.version} {selection} {scheme}"
+        version = f"{picture.version} {remark(picture)} {selection} {scheme}"
         if version == shown:
             return checked_clock(picture), *([no_update] * (_PARTS + 1))
         # Blue and orange for every reader: what failed must not be told from what passed by red and green.

@@ -115,6 +115,8 @@ def database(services: Services, name: str, template: str | None = None) -> Iter
             if template is None:
                 migrate.upgrade(urls[0], "live")
                 refresh_reference(urls[0], "live", INSTRUMENTS, [each.symbol for each in INSTRUMENTS])
+                with psycopg.connect(urls[0]) as connection:
+                    connection.execute("UPDATE instruments SET collected_since = %s", (MONDAY,))
             else:
                 # Rights to a database are not copied with it.
                 with psycopg.connect(urls[0], autocommit=True) as owner:

@@ -13,7 +13,7 @@ import pytest
 from include.quality import run
 from include.quality.suites import load_suites
 from include.storage.quality_store import TopicEnd
-from tests.integration.quality_world import END, LIQUID, World, clean_week, database, stream
+from tests.integration.quality_world import COIN, END, LIQUID, World, clean_week, database, stream
 from tests.stores import Services
 
 SINCE = datetime(2025, 11, 28, tzinfo=UTC)
@@ -142,6 +142,68 @@ FAULTS = {
     "an anomaly without its candle": fault(
         "price_anomalies_have_candles",
         f"INSERT INTO price_anomalies VALUES ('{LIQUID}', '1m', '2025-11-28 03:00+00', 'price', 5, 0, 1, 5, 'high')",
+    ),
+    "a missing raw column": fault("market_events_columns", "ALTER TABLE market_events DROP COLUMN currency CASCADE"),
+    "a missing column of anomalies": fault("price_anomalies_columns", "ALTER TABLE price_anomalies DROP COLUMN mean"),
+    "a long wick": fault(
+        "market_events_wicks_narrow", f"UPDATE market_events SET low = 0.6 * least(open, close) WHERE {EVENT}"
+    ),
+    "an event of tomorrow": fault(
+        "market_events_not_ahead",
+        f"UPDATE market_events SET ingested_at = event_time - interval '1 day' WHERE {EVENT}",
+    ),
+    "a candle's close outside low and high": fault(
+        "candles_prices_ordered", f"UPDATE candles SET close = high + 1 WHERE {CANDLE}"
+    ),
+    "a candle's volume of -1": fault("candles_volume_valid", f"UPDATE candles SET volume = -1 WHERE {CANDLE}"),
+    "a candle's average outside its prices": fault(
+        "candles_vwap_within candles_equal_events", f"UPDATE candles SET vwap = high + 1 WHERE {CANDLE}"
+    ),
+    "an average's altered digit": fault(
+        "candles_equal_events", f"UPDATE candles SET vwap = vwap + 0.000000000001 WHERE {CANDLE}"
+    ),
+    "a candle of tomorrow": fault(
+        "candles_not_ahead", f"UPDATE candles SET updated_at = window_start - interval '1 day' WHERE {CANDLE}"
+    ),
+    "a candle that stays open": fault(
+        "candles_closed",
+        f"UPDATE candles SET is_final = false WHERE symbol = '{COIN}' AND window_start = '2025-11-28 01:00+00'",
+    ),
+    "indicators twice": fault(
+        "indicators_keys_unique",
+        "ALTER TABLE indicators DROP CONSTRAINT indicators_pkey",
+        f"INSERT INTO indicators SELECT * FROM indicators WHERE {CANDLE}",
+    ),
+    "bands that cross": fault(
+        "indicators_bands_ordered", f"UPDATE indicators SET bollinger_upper = bollinger_lower - 1 WHERE {CANDLE}"
+    ),
+    "an anomaly twice": fault(
+        "price_anomalies_keys_unique",
+        "ALTER TABLE price_anomalies DROP CONSTRAINT price_anomalies_pkey",
+        *([f"INSERT INTO price_anomalies VALUES ('{LIQUID}', '1m', '{NOON}', 'price', 5, 0, 1, 5, 'high')"] * 2),
+    ),
+    "an anomaly of NaN": fault(
+        "price_anomalies_finite",
+        f"INSERT INTO price_anomalies VALUES ('{LIQUID}', '1m', '{NOON}', 'price', 5, 'NaN', 1, 5, 'high')",
+    ),
+    "an invented anomaly": fault(
+        "price_anomalies_complete",
+        f"INSERT INTO price_anomalies VALUES ('{LIQUID}', '1m', '{NOON}', 'volume', 5, 0, 1, 5, 'high')",
+    ),
+    "an extraordinary volume that nobody noted": fault(
+        "price_anomalies_complete", f"UPDATE candles SET volume = volume * 1000000 WHERE {CANDLE}"
+    ),
+    "a record that became nothing": fault(
+        "ledger_adds_up",
+        "UPDATE stream_batches SET rows_repeated = -1 WHERE query_name = 'events_crypto' AND batch_id = 2",
+    ),
+    "a dead letter that is gone": fault(
+        "ledger_equals_dead_letters",
+        "UPDATE stream_batches SET rows_dead_lettered = 1 WHERE query_name = 'events_crypto' AND batch_id = 2",
+    ),
+    "a late event that is gone": fault(
+        "ledger_equals_late_events",
+        "UPDATE stream_batches SET rows_late = 1 WHERE query_name = 'events_crypto' AND batch_id = 2",
     ),
     "an extraordinary return that nobody noted": fault(
         "price_anomalies_complete",

@@ -34,7 +34,7 @@ def recorded(services: Services, shared_data: Path) -> Iterator[World]:
         minutes = zipped(shared_data / "bars_1m/crypto/coinbase_BTCEUR_20180404-20180405.csv.gz")
         store(world, "BTC-EUR", "crypto", MINUTE, minutes)
         world.execute(
-            "INSERT INTO candles SELECT symbol, interval, window_start, open, high, low, close, volume, NULL, "
+            "INSERT INTO candles SELECT symbol, interval, window_start, open, high, low, close, volume, vwap, "
             "event_count, source, 'crypto', true, window_start FROM recounted_candles('2018-04-04', '2018-04-06')"
         )
         world.execute("UPDATE instruments SET is_collected = false")

@@ -69,7 +69,7 @@ COLUMNS = {
 DEFINERS = {"ensure_event_partitions": {WRITER}, "ensure_partitions": {WRITER, CHECKER}}
 FUNCTIONS = {
     "candle_differences", "control_figure", "differs", "implausible_prices", "indicator_differences", "ledger_balance",
-    "ledger_gaps", "missing_anomalies", "recounted_candles", "symbol_completeness", "symbol_freshness",
+    "ledger_gaps", "anomaly_differences", "recounted_candles", "symbol_completeness", "symbol_freshness",
     "topics_behind", "traded_seconds", "usual_gap_seconds",
 }  # fmt: skip
 #: What nobody but the owner may do: on the tables themselves, and beside them.

@@ -222,7 +222,8 @@ CREATE INDEX stream_batches_newest ON market.stream_batches (query_name, max_eve
 """
 # Expand only: a stream that runs on through the change leaves it null, and such a batch is not compared.
 CONTROL_SUM = """
-ALTER TABLE market.stream_batches ADD COLUMN control_sum numeric(20);
+ALTER TABLE market.stream_batches ADD COLUMN control_sum numeric(20), ADD COLUMN rows_repeated bigint;
+COMMENT ON COLUMN market.stream_batches.rows_repeated IS 'Valid records whose event_id was held already';
 COMMENT ON COLUMN market.stream_batches.control_sum IS
     'Over the new rows, modulo 2^64: sum of (2 * kafka_offset + 1) * weighted figures; see storage/control_sum.py';
 ALTER TABLE market.stream_checkpoints ADD COLUMN known_ends jsonb NOT NULL DEFAULT '{}';
@@ -294,7 +295,7 @@ def downgrade() -> None:
     op.execute(SESSIONS_BACK)
     op.execute(GRANTS_BACK)
     op.execute("ALTER TABLE market.stream_checkpoints DROP COLUMN known_ends")
-    op.execute("ALTER TABLE market.stream_batches DROP COLUMN control_sum")
+    op.execute("ALTER TABLE market.stream_batches DROP COLUMN control_sum, DROP COLUMN rows_repeated")
     op.execute(
         "DROP INDEX market.market_events_brin, market.candles_brin, market.indicators_brin, "
         "market.price_anomalies_time, market.stream_batches_time, market.stream_batches_newest"

@@ -54,7 +54,8 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
                 ORDER BY e.event_time DESC LIMIT 1) AS last_at
     ) newest
     CROSS JOIN LATERAL (
-        SELECT traded_seconds(i.asset_class, coalesce(newest.last_at, i.collected_since), at) AS age_seconds
+        -- One that is collected again is not late by the time when it was not.
+        SELECT traded_seconds(i.asset_class, greatest(newest.last_at, i.collected_since), at) AS age_seconds
     ) aged
     CROSS JOIN LATERAL (
         SELECT greatest(least_limit, 3 * coalesce(usual_gap_seconds(i.symbol, at), 0)) AS limit_seconds
@@ -126,7 +127,7 @@ RECOUNTED = """
 CREATE FUNCTION market.recounted_candles(
     since timestamptz, until timestamptz, only_symbols text[] DEFAULT NULL)
 RETURNS TABLE (symbol text, "interval" text, window_start timestamptz, open numeric, high numeric, low numeric,
-               close numeric, volume numeric, event_count bigint, source text)
+               close numeric, volume numeric, vwap numeric, event_count bigint, source text)
 LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
     WITH newest AS (
         SELECT DISTINCT ON (e.event_id) e.* FROM counted_events e
@@ -152,7 +153,9 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
                      ORDER BY p.event_time, p.kafka_offset NULLS LAST, p.kafka_partition, p.event_id)
     )
     SELECT symbol, window_name, window_start, max(open) FILTER (WHERE place = 1), max(high), min(low),
-           max(close) FILTER (WHERE place = events), sum(volume), count(*), max(source) FILTER (WHERE place = events)
+           max(close) FILTER (WHERE place = events), sum(volume),
+           round(sum((high + low + close) * volume) / nullif(3 * sum(volume), 0), 12), count(*),
+           max(source) FILTER (WHERE place = events)
     FROM ordered GROUP BY symbol, window_name, window_start
 $$;
 COMMENT ON FUNCTION market.recounted_candles IS 'Candles of [since, until) counted again from the raw rows';

@@ -93,6 +93,8 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
                    CASE WHEN s.low <> c.low THEN 'low' END, CASE WHEN s.close <> c.close THEN 'close' END,
                    CASE WHEN s.symbol IS NOT NULL AND c.symbol IS NOT NULL AND s.volume IS DISTINCT FROM c.volume
                         THEN 'volume' END,
+                   CASE WHEN s.symbol IS NOT NULL AND c.symbol IS NOT NULL AND s.vwap IS DISTINCT FROM c.vwap
+                        THEN 'vwap' END,
                    CASE WHEN s.event_count <> c.event_count THEN 'event_count' END,
                    CASE WHEN s.source <> c.source THEN 'source' END) AS differs
         FROM stored s FULL JOIN recounted_candles(since, date_bin('5 minutes', until, 'epoch'), only_symbols) c
@@ -158,26 +160,52 @@ $$;
 COMMENT ON FUNCTION market.indicator_differences IS
     'Indicators that do not follow from the closes, by the formulas of contract 8, and those without their pair';
 """
-# A hair more than 3, so that a last digit of floating point raises nothing.
+# A hair on either side of 3 is left alone, so that a last digit of floating point raises nothing.
 ANOMALIES = """
-CREATE FUNCTION market.missing_anomalies(since timestamptz, until timestamptz, only_symbols text[] DEFAULT NULL)
-RETURNS TABLE (symbol text, "interval" text, window_start timestamptz, metric text)
+CREATE FUNCTION market.anomaly_differences(since timestamptz, until timestamptz, only_symbols text[] DEFAULT NULL)
+RETURNS TABLE (symbol text, "interval" text, window_start timestamptz, metric text, differs text)
 LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
-    SELECT i.symbol, i.interval, i.window_start, 'price' FROM indicators i
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS known, avg(log_return) AS mean, stddev_samp(log_return) AS deviation FROM (
-            SELECT b.log_return FROM indicators b WHERE b.symbol = i.symbol AND b.interval = i.interval
-              AND b.window_start < i.window_start AND b.log_return IS NOT NULL
-            ORDER BY b.window_start DESC LIMIT 60) last) before
-    WHERE i.window_start >= since AND i.window_start < until AND i.log_return IS NOT NULL
-      AND (only_symbols IS NULL OR i.symbol = ANY (only_symbols))
-      AND before.known >= 30 AND before.deviation > 1e-12
-      AND abs(i.log_return - before.mean) > 3.000001 * before.deviation
-      AND NOT EXISTS (SELECT FROM price_anomalies a WHERE a.symbol = i.symbol AND a.interval = i.interval
-                      AND a.window_start = i.window_start AND a.metric = 'price')
-      AND NOT EXISTS (SELECT FROM indicator_repairs w WHERE w.symbol = i.symbol AND w.interval = i.interval
-                      AND w.window_start <= i.window_start)
+    WITH measured AS (
+        SELECT i.symbol, i.interval, i.window_start, 'price' AS metric, i.log_return AS value,
+               before.known, before.mean, before.deviation
+        FROM indicators i CROSS JOIN LATERAL (
+            SELECT count(*) AS known, avg(log_return) AS mean, stddev_samp(log_return) AS deviation FROM (
+                SELECT b.log_return FROM indicators b WHERE b.symbol = i.symbol AND b.interval = i.interval
+                  AND b.window_start < i.window_start AND b.log_return IS NOT NULL
+                ORDER BY b.window_start DESC LIMIT 60) last) before
+        WHERE i.window_start >= since AND i.window_start < until AND i.log_return IS NOT NULL
+          AND (only_symbols IS NULL OR i.symbol = ANY (only_symbols))
+        UNION ALL
+        SELECT c.symbol, c.interval, c.window_start, 'volume', ln(1 + c.volume::float8),
+               before.known, before.mean, before.deviation
+        FROM candles c CROSS JOIN LATERAL (
+            SELECT count(*) AS known, avg(volume) AS mean, stddev_samp(volume) AS deviation FROM (
+                SELECT ln(1 + b.volume::float8) AS volume FROM candles b WHERE b.symbol = c.symbol
+                  AND b.interval = c.interval AND b.window_start < c.window_start AND b.volume IS NOT NULL
+                ORDER BY b.window_start DESC LIMIT 60) last) before
+        WHERE c.window_start >= since AND c.window_start < until AND c.volume IS NOT NULL
+          AND (only_symbols IS NULL OR c.symbol = ANY (only_symbols))
+    ), expected AS (
+        SELECT m.*, CASE WHEN known < 30 THEN 0 WHEN deviation > 1e-12 THEN (value - mean) / deviation END AS z
+        FROM measured m
+    ), stored AS (
+        SELECT a.* FROM price_anomalies a WHERE a.window_start >= since AND a.window_start < until
+          AND (only_symbols IS NULL OR a.symbol = ANY (only_symbols))
+    ), compared AS (
+        SELECT coalesce(e.symbol, a.symbol) AS symbol, coalesce(e.interval, a.interval) AS "interval",
+               coalesce(e.window_start, a.window_start) AS window_start, coalesce(e.metric, a.metric) AS metric,
+               CASE WHEN a.symbol IS NULL THEN CASE WHEN abs(e.z) > 3.000001 THEN 'missing' END
+                    WHEN e.symbol IS NULL OR abs(e.z) < 2.999999 THEN 'none'
+                    WHEN abs(a.z_score - e.z) > 1e-6 * abs(e.z) THEN 'z_score' END AS differs
+        FROM expected e FULL JOIN stored a ON a.symbol = e.symbol AND a.interval = e.interval
+         AND a.window_start = e.window_start AND a.metric = e.metric
+    )
+    SELECT d.* FROM compared d WHERE d.differs IS NOT NULL
+      AND NOT EXISTS (SELECT FROM indicator_repairs w WHERE w.symbol = d.symbol AND w.interval = d.interval
+                      AND w.window_start <= d.window_start)
 $$;
+COMMENT ON FUNCTION market.anomaly_differences IS
+    'Anomalies that are missing, are none, or have another score, by the formulas of contract 8';
 """
 LEDGER = """
 CREATE FUNCTION market.ledger_gaps(since timestamptz, until timestamptz)
@@ -221,7 +249,7 @@ COMMENT ON FUNCTION market.topics_behind IS
     'Partitions whose end, when Kafka was asked last, the ledger has not reached';
 """
 NAMES = (
-    "topics_behind", "ledger_gaps", "missing_anomalies", "indicator_differences", "candle_differences",
+    "topics_behind", "ledger_gaps", "anomaly_differences", "indicator_differences", "candle_differences",
     "implausible_prices", "differs",
 )  # fmt: skip
 GRANTS = f"""
