@@ -91,7 +91,8 @@ def test_letters_are_listed_shown_and_replayed_once(services: Services, planted:
     again = run("replay", "--reason", REASON)
     assert "4 dead letters read, 0 events published" in again.stderr
     assert stocks.arrived() + crypto.arrived() == 3
-    outcomes = {letter["symbol"]: letter["outcome"] for letter in json.loads(run("list", "--json").stdout)}
+    listed = json.loads(run("list", "--reason", REASON, "--json").stdout)
+    outcomes = {letter["symbol"]: letter["outcome"] for letter in listed}
     assert outcomes["AAPL"] == outcomes["IBM"] == "published 1 event"
     assert outcomes["ETH-USD"].startswith("still bad: only")
     forced = run("replay", found[0]["id"], "--force")

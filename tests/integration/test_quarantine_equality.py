@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -78,7 +79,7 @@ class Quarantine:
         # Both revisions of an id, if both are held.
         touched = {name for name in self.out - self.decided if name[0] in ids}
         choice = Choice(event_ids=ids)
-        assert decide(self.warehouse.writer_url, choice, state, by="me", run="run") == len(touched)
+        assert decide(self.warehouse.writer_url, choice, state, by="me", run=f"run {uuid4()}") == len(touched)
         self.decided |= touched
         if state == "released":
             self.out -= touched
