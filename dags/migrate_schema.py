@@ -29,7 +29,7 @@ from include.operators.schema_change import ASKING, apply, outcome, show
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 1, "retry_delay": timedelta(seconds=10)},
-    params={APPROVE: approve_param(default=False)},
+    params={APPROVE: approve_param()},
     doc_md=__doc__,
     tags=["warehouse"],
 )

@@ -15,9 +15,9 @@ ANSWER_WITHIN = timedelta(days=1)
 APPROVE = "approve"
 
 
-def approve_param(default: bool) -> Param:
+def approve_param() -> Param:
     return Param(
-        default,
+        False,
         type="boolean",
         title="Ask a person first",
         description="The run then waits in Required Actions, which shows what would be done, for a day at most.",

@@ -56,7 +56,6 @@ _RUN = """
 import json, sys
 from airflow.cli.cli_parser import get_parser
 for command in json.loads(sys.argv[1]):
-    print(*command[:2], file=sys.stderr)
     chosen = get_parser().parse_args(command)
     chosen.func(chosen)
 """

@@ -74,14 +74,14 @@ def wait_until_flowing(stack: Stack, seconds: int) -> datetime:
     while True:
         with DatabaseManager(url) as database:
             first = database.first_candle_at()
+        is_over = time.monotonic() > deadline
         # All that starts needs the processors; to look at every service costs a quarter of a second of them.
-        unwell = [] if first is None else [row for row in rows(stack) if not row.healthy]
+        unwell = [row for row in rows(stack) if not row.healthy] if first is not None or is_over else []
         if first is not None and not unwell:
             return first
-        if time.monotonic() > deadline:
+        if is_over:
             break
         time.sleep(FLOW_POLL_SECONDS)
-    unwell = [row for row in rows(stack) if not row.healthy]
     if unwell:
         raise StackError(f"{unwell[0].service} is not healthy after {seconds} s: {unwell[0].last_error}")
     raise StackError(f"no candle within {seconds} s: see ./pipeline logs stream and the runs of the ingest DAGs")

@@ -170,8 +170,8 @@ class Archive:
         columns = SQL(", ").join(map(Identifier, schema.names))
         order = SQL(", ").join(map(Identifier, ORDER[relation]))
         copying = sql.COPY_OUT.format(columns=columns, partition=_partition(relation, day), order=order)
+        write_part(path, copied_slices(cursor, copying, schema), schema)
         try:
-            write_part(path, copied_slices(cursor, copying, schema), schema)
             self._passed("written")
             self._load(cursor, relation, path)
             filed = _figures(cursor, Identifier("pg_temp", "filed"), schema.names)
@@ -179,8 +179,6 @@ class Archive:
             if filed != held:
                 raise ArchiveError(f"{relation} of {day}: the file reads {filed}, PostgreSQL has {held}")
             self._passed("verified")
-        except FileExistsError:
-            raise  # another one's, which it leaves alone
         except Exception:
             path.unlink(missing_ok=True)
             raise

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.storage.database import libpq_url
+from include.storage.lease import APPLICATION
 
 RESULTS = "data_quality_results"
 _COLUMNS = (
@@ -73,7 +74,7 @@ class TopicEnd:
 
 _STARTING = """
 SELECT NOT EXISTS (SELECT FROM market.stream_batches) OR EXISTS (
-    SELECT FROM market.stream_lease l WHERE l.desired_state = 'running' AND l.application = 'market_stream' AND (
+    SELECT FROM market.stream_lease l WHERE l.desired_state = 'running' AND l.application = %(application)s AND (
         l.owner IS NULL OR l.started_at > now() - make_interval(secs => %(seconds)s) AND (
             SELECT count(DISTINCT b.query_name) FROM market.stream_batches b WHERE b.committed_at >= l.started_at
         ) < (SELECT count(DISTINCT query_name) FROM market.stream_checkpoints))) AS starting
@@ -176,7 +177,7 @@ class QualityStore:
     def is_starting(self, seconds: float) -> bool:
         """Whether nothing was ever stored, or the stream is wanted and has no driver, or one so young that not every
         query has stored something."""
-        row = self._connection.execute(_STARTING, {"seconds": seconds}).fetchone()
+        row = self._connection.execute(_STARTING, {"seconds": seconds, "application": APPLICATION}).fetchone()
         assert row is not None  # it has no FROM
         return bool(row["starting"])
 

@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_rebuilt(world: World, undis
     world.check(undisturbed.rows)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.exhaustive  # that they are refused is in the integration tests
 def test_yesterdays_copy_and_none_are_refused_and_rebuilt(world: World, undisturbed: Undisturbed) -> None:
     driver = world.driver()
     world.feed_and_commit()

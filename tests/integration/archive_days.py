@@ -42,6 +42,13 @@ SELECT %(day)s::date::timestamp AT TIME ZONE 'UTC' + n * interval '1 second', 'r
 FROM generate_series(1, %(rows)s) AS n
 """
 
+#: A day of events that is in the archive only, as far as the catalogue says.
+COLD_DAY = """
+INSERT INTO market.archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, verified_at,
+    dropped_at)
+VALUES ('market_events', %s, 1, 1, 1, 'a file', 1, '', now(), now())
+"""
+
 
 @dataclass
 class ArchiveTrial:

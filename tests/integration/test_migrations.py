@@ -20,6 +20,7 @@ from sqlalchemy.exc import DatabaseError, DataError
 from include.errors import MarketDataError, MarketMismatch
 from include.stack.postgres import binary
 from include.storage import migrate
+from tests.integration.archive_days import COLD_DAY
 from tests.stores import Services
 from tests.trial_database import trial_database
 from tests.trial_revisions import Trials, trial_revisions
@@ -86,24 +87,27 @@ def test_all_the_way_down_leaves_nothing_and_up_again_all(empty_database: str) -
 
 
 @pytest.mark.parametrize(
-    ("planted", "says"),
+    ("planted", "bound", "says"),
     [
         (
-            "INSERT INTO market.archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, "
-            "verified_at, dropped_at) VALUES ('market_events', '2025-11-28', 1, 1, 1, 'a file', 1, '', now(), now())",
+            COLD_DAY,
+            ("2025-11-28",),
             "only in the archive would be lost.*archive restore",
         ),
         (
             "INSERT INTO market.quarantined_events (event_id, revision, event_time, symbol, asset_class, check_name, "
-            "reason) VALUES ('a', 0, now(), 'A', 'stock', 'a check', 'why')",
+            "reason) VALUES ('a', 0, now(), 'A', 'stock', 'a check', %s)",
+            ("why",),
             "in quarantine would be lost",
         ),
     ],
 )
-def test_no_way_down_loses_what_stands_nowhere_else(empty_database: str, planted: str, says: str) -> None:
+def test_no_way_down_loses_what_stands_nowhere_else(
+    empty_database: str, planted: str, bound: tuple[str], says: str
+) -> None:
     migrate.upgrade(empty_database, "sandbox")
     with psycopg.connect(empty_database, autocommit=True) as connection:
-        connection.execute(planted)
+        connection.execute(planted, bound)
     with pytest.raises(DatabaseError, match=says):
         migrate.downgrade(empty_database, "0004")
     assert migrate.pending(empty_database) == ["0006", "0007"]

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from include.errors import SettingsError
+from include.market.topics import EVENTS
 from include.quality.suites import load_suites
 from include.storage.quality_store import QualityStore, TopicEnd
+from tests.integration.archive_days import COLD_DAY
 from tests.integration.quality_world import (
     COIN,
     END,
@@ -76,6 +78,17 @@ def test_closed_is_not_stale(week: tuple[World, list[TopicEnd]], at: datetime, w
     assert found == [], what
 
 
+def test_what_is_collected_again_is_not_late_by_the_time_when_it_was_not(week: tuple[World, list[TopicEnd]]) -> None:
+    world, _ = week
+    at = END + timedelta(hours=1)
+    passed = "SELECT passed FROM symbol_freshness(%s, 300, ARRAY[%s])"
+    collected = "UPDATE instruments SET collected_since = %s WHERE symbol = %s"
+    assert world.execute(passed, at, COIN) == [(False,)]
+    world.execute(collected, at - timedelta(minutes=1), COIN)
+    assert world.execute(passed, at, COIN) == [(True,)]
+    world.execute(collected, MONDAY, COIN)
+
+
 def test_a_half_day_expects_half_a_day(week: tuple[World, list[TopicEnd]]) -> None:
     rows = week[0].execute(
         "SELECT symbol, expected_minutes, present_minutes, missing_minutes FROM symbol_completeness(%s, %s) "
@@ -131,12 +144,32 @@ def test_of_days_in_the_archive_the_ledger_says_nothing(services: Services, tmp_
     with database(services, "quality_cold") as world:
         ends = stream(world, clean_week())
         whole = world.execute("SELECT count(*) FROM ledger_balance('-infinity', 'infinity')")
-        # The first day, and a late event of it in the last day's first batch.
-        world.execute(
-            "INSERT INTO archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, verified_at, "
-            "dropped_at) VALUES ('market_events', %s, 1, 1, 1, 'a file', 1, '', now(), now())",
-            MONDAY,
+        # The first day, and an event that came late for it, in a batch of the last.
+        world.execute(COLD_DAY, MONDAY)
+        [(partition, offset)] = world.execute(
+            "DELETE FROM market_events WHERE symbol = %s AND kind = 'bar' AND event_time = %s "
+            "RETURNING kafka_partition, kafka_offset",
+            COIN,
+            midnight(HALF_DAY) + timedelta(hours=3),
         )
+        world.execute(
+            "INSERT INTO late_events (event_id, symbol, event_time, kafka_topic, kafka_partition, kafka_offset, "
+            "reason, watermark) VALUES ('late', %s, %s, %s, %s, %s, 'older than the watermark', now())",
+            COIN,
+            midnight(MONDAY) + timedelta(hours=3),
+            EVENTS["crypto"],
+            partition,
+            offset,
+        )
+        late = world.execute(
+            "UPDATE stream_batches b SET rows_late = 1 WHERE EXISTS (SELECT FROM jsonb_each(b.offsets -> %s) p "
+            "WHERE p.key = %s AND (p.value ->> 0)::bigint <= %s AND (p.value ->> 1)::bigint > %s) RETURNING batch_id",
+            EVENTS["crypto"],
+            f"{partition}",
+            offset,
+            offset,
+        )
+        assert len(late) == 1
         world.execute(
             "DELETE FROM market_events WHERE event_time >= %s AND event_time < %s",
             midnight(MONDAY),

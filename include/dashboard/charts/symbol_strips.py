@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from include.dashboard.charts.colours import Colours, faded
-from include.dashboard.charts.frame import axis_lines, axis_time, still_frame
+from include.dashboard.charts.frame import axis_lines, axis_time, still_frame, time_axis
 from include.quality.measures import span
 from include.storage.quality_rows import SeriesPoint
 
@@ -33,6 +33,7 @@ def strips_figure(
     """One row a symbol, first on top; nothing where nothing was measured. Times on the axis are UTC."""
     cells = {(each.symbol, each.at): each for each in points if each.dimension == dimension}
     times = sorted({at for _, at in cells})
+    edges = _edges(times)
     rows = [[cells.get((symbol, at)) for at in times] for symbol in symbols]
     failed = [each for row in rows for each in row if each and not each.passed]
     return {
@@ -40,7 +41,7 @@ def strips_figure(
             {
                 "type": "heatmap",
                 # A single column has no width but by its edges.
-                "x": _edges(times) if len(times) == 1 else [axis_time(at) for at in times],
+                "x": edges if len(times) == 1 else [axis_time(at) for at in times],
                 "y": list(symbols),
                 "z": [[_shade(each) for each in row] for row in rows],
                 "text": [[_words(each) for each in row] for row in rows],
@@ -77,13 +78,7 @@ def strips_figure(
             **still_frame(colours),
             "height": strip_height(symbols),
             "margin": {"l": 76, "r": 10, "t": 6, "b": 44},
-            "xaxis": {
-                "type": "date",
-                "fixedrange": True,
-                "range": _edges(times),
-                **axis_lines(colours),
-                "showgrid": False,
-            },
+            "xaxis": {**time_axis(colours, ()), **({"range": edges} if edges else {}), "showgrid": False},
             "yaxis": {
                 "type": "category",
                 "fixedrange": True,
