@@ -1,6 +1,7 @@
 """### Check the quality of the data
 Every 10 minutes: the suites in `great_expectations/`, validated by Great Expectations on what came since the last run;
-the first run of a day looks at the whole day before once more.
+the first run of a day looks at the whole day before once more. Events of older days that came since (after an outage of
+days, say), and a fault that an open alert tells of, are looked at too, up to a week back.
 
 | suite | what it finds |
 | --- | --- |
@@ -14,15 +15,15 @@ the first run of a day looks at the whole day before once more.
 *Browse, Data Docs*. The rows are in `data_quality_results`; the dashboard has them over time (`/quality`), a shell with
 `./pipeline quality`.
 
-**A critical check that fails** fails the run and raises an alert, which is resolved by the first run in which it
-passes; a **warning** does neither. Rows that fail a critical validity check are put in quarantine and their candles
+**A critical check that fails** fails the run and raises an alert, which is resolved by the first run that looks at the
+same span and in which it passes (of a fault older than a week: a run by hand over its day); a **warning** does neither. Rows that fail a critical validity check are put in quarantine and their candles
 counted again without them; `review_quarantine` releases or drops them.
 
 **By hand**: trigger with a form: which suites, which day, which symbols. Running it twice changes nothing.
 
 **When it fails**: the log of `judge_quality` has every critical check in words, *Data quality* the keys of the rows.
-*Nothing was checked*: `validate_data` failed, its log says why (Kafka or PostgreSQL is away), and an alert says so. A
-check that *could not be checked* says why: a column that is gone, a database that does not answer in time.
+*Nothing was checked*: `validate_data` failed, its log says why (PostgreSQL is away), and an alert says so. A check that
+*could not be checked* says why: a column that is gone, Kafka or a database that does not answer in time.
 """
 
 from __future__ import annotations

@@ -89,6 +89,12 @@ class PublishError(MarketDataError):
     retriable = True
 
 
+class Unreachable(MarketDataError):
+    """A service of the platform does not answer."""
+
+    retriable = True
+
+
 class MarketMismatch(MarketDataError):
     """The database belongs to another market (live, sandbox or replay)."""
 

@@ -134,6 +134,7 @@ class EventSink:
             "rows_dead_lettered": dead,
             "rows_late": late,
             "rows_repeated": valid.num_rows - new.num_rows,
+            "min_event_time": pc.min(new["event_time"]).as_py(),
             "max_event_time": newest,
             "control_sum": control_sum(new),
         }

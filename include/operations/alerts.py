@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from include.operations.alert_channels import Channel, NotDelivered
 from include.storage.alerts import Alert, AlertStore, FoundAnomaly
+from include.storage.quality_store import REACH
 
 #: An anomaly is visible when its batch has committed, later than `detected_at`; a repair may make it worse later still.
 OVERLAP = timedelta(hours=1)
@@ -53,7 +54,8 @@ def notify_quality(
     database_url: str, run_id: str, failing: Mapping[str, str], link: str, *, resolve: bool = True
 ) -> dict[str, int]:
     """Alerts of a run of the checks: raised for its `failing` critical ones (name to words), resolved for those that
-    passed in it; `resolve=False` for a run over a part of the data, which proves nothing about the rest.
+    passed in it where it looked at all that failed; `resolve=False` for a run over some symbols, which proves nothing
+    about the others.
 
     `link` is the run's page. They are delivered by notify_anomalies, within a minute. Raises psycopg.Error.
     """
@@ -62,7 +64,7 @@ def notify_quality(
             store.raise_alert("quality", name, "critical", f"Quality check {name} fails", f"{words}\n{link}")
             for name, words in failing.items()
         )
-        passed = [name for name in store.passed_checks(run_id) if name not in failing] if resolve else []
+        passed = [name for name in store.passed_checks(run_id, REACH) if name not in failing] if resolve else []
         resolved = store.resolve("quality", passed)
     return {"failing": len(failing), "new": new, "resolved": resolved}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from include.errors import Unreachable
 from include.market.topics import EVENTS
 from include.storage.quality_store import TopicEnd
 
@@ -12,7 +13,14 @@ ANSWER_SECONDS = 10.0
 
 
 def topic_ends(servers: str) -> list[TopicEnd]:
-    """First and end offset of each partition, with the topic's own id. Raises KafkaException."""
+    """First and end offset of each partition, with the topic's own id. Raises Unreachable."""
+    try:
+        return _ends(servers)
+    except KafkaException as error:
+        raise Unreachable(f"Kafka does not answer: {error.args[0].str()}") from error
+
+
+def _ends(servers: str) -> list[TopicEnd]:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 3})
     topics = list(EVENTS.values())
     described = admin.describe_topics(TopicCollection(topics), request_timeout=ANSWER_SECONDS)

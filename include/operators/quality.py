@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from include.settings import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from include.quality.run import Request
     from include.quality.validation import Validator
+    from include.storage.quality_store import Before
 
 #: As in great_expectations/checkpoints/market_data.json; a test holds them equal.
 SUITES = (
@@ -58,7 +60,7 @@ def quality_params() -> dict[str, Param]:
 def validate() -> dict[str, Any]:
     """Run the checks as the form says; counts, words, and what failed.
 
-    Raises SettingsError for a name in the form that is not there, psycopg.Error, KafkaException.
+    Raises SettingsError for a name in the form that is not there, psycopg.Error.
     """
     context = get_current_context()
     from functools import partial
@@ -75,7 +77,7 @@ def validate() -> dict[str, Any]:
     folder = folder_of(chosen.state_dir)
     with QualityStore(url) as store:
         await_start(store)
-        request = requested(context["params"], str(context["dag_run"].run_id), datetime.now(UTC), store.last_covered)
+        request = requested(context["params"], str(context["dag_run"].run_id), datetime.now(UTC), store.before)
         report = run_checks(
             request,
             store,
@@ -103,7 +105,7 @@ def validate() -> dict[str, Any]:
     return {
         **report.summary(),
         "run_id": request.run_id,
-        "is_whole": request.symbols is None and not context["params"]["day"],
+        "is_whole": request.symbols is None,
         "held": report.held,
         "critical": {check.check_name: said(check.observed, details[check.check_name]) for check in critical},
     }
@@ -120,8 +122,8 @@ def said(observed: str, symbols: Sequence[str]) -> str:
     return "; ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "") or observed
 
 
-def requested(params: Mapping[str, Any], dag_run_id: str, now: datetime, last_covered: Any) -> Any:
-    """The form as a request. `last_covered(suites)` gives until when these suites were run last."""
+def requested(params: Mapping[str, Any], dag_run_id: str, now: datetime, before: Callable[..., Before]) -> Request:
+    """The form as a request. `before(suites)` gives what the last run of these suites leaves to be looked at."""
     from include.quality.data_docs import slug
     from include.quality.run import Request, window
 
@@ -130,7 +132,7 @@ def requested(params: Mapping[str, Any], dag_run_id: str, now: datetime, last_co
         since = datetime.combine(date.fromisoformat(params["day"]), time(), UTC)
         until = min(now, since + timedelta(days=1))
     else:
-        since, until = window(last_covered(suites or SUITES), now), now
+        since, until = window(before(suites or SUITES), now), now
     return Request(slug(dag_run_id), since, until, suites, symbols, dag_run_id)
 
 

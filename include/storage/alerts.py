@@ -33,7 +33,17 @@ ON CONFLICT (kind, subject) WHERE resolved_at IS NULL DO UPDATE SET
 RETURNING times_seen = 1 AS is_new
 """
 _RESOLVE = "UPDATE alerts SET resolved_at = now() WHERE kind = %s AND resolved_at IS NULL AND subject = ANY(%s)"
-_PASSED = "SELECT DISTINCT check_name FROM data_quality_results WHERE run_id = %s AND symbol IS NULL AND passed"
+# A fault that another run found lies in what that one looked at: who looked at less has not seen that it is gone.
+# Beyond the reach of scheduled runs it is enough to look at where it began.
+_PASSED = """
+SELECT DISTINCT r.check_name FROM data_quality_results r
+WHERE r.run_id = %(run_id)s AND r.symbol IS NULL AND r.passed AND NOT EXISTS (
+    SELECT FROM alerts a JOIN data_quality_results f ON f.check_name = a.subject
+    WHERE a.kind = 'quality' AND a.resolved_at IS NULL AND a.subject = r.check_name
+      AND f.symbol IS NULL AND NOT f.passed AND f.checked_at >= a.last_seen_at - interval '1 hour'
+      AND (f.covered_from < r.covered_from
+           OR f.covered_until > r.covered_until AND f.covered_from > now() - %(reach)s))
+"""
 # The worst first: where one channel is away for long, what matters is not behind what does not.
 _UNDELIVERED = """
 SELECT id, kind, subject, severity, symbol, title, body, raised_at, times_seen
@@ -157,9 +167,13 @@ class AlertStore:
         """Close what no longer holds; how many were open."""
         return self._connection.execute(_RESOLVE, (kind, list(subjects))).rowcount
 
-    def passed_checks(self, run_id: str) -> list[str]:
-        """Names of the checks that passed in this run."""
-        return [row["check_name"] for row in self._connection.execute(_PASSED, (run_id,))]
+    def passed_checks(self, run_id: str, reach: timedelta) -> list[str]:
+        """Names of the checks that passed in this run and have no fault outside of what it looked at.
+
+        `reach`: so far back scheduled runs look again at a fault.
+        """
+        found = self._connection.execute(_PASSED, {"run_id": run_id, "reach": reach})
+        return [row["check_name"] for row in found]
 
     def undelivered(self, limit: int, but: Iterable[str] = ()) -> list[Alert]:
         """Open alerts that not every channel has had, without these versions; the worst first, then the oldest."""

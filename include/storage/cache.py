@@ -44,7 +44,7 @@ class LatestPrice:
     event_time: int
     as_of: int
     source: str
-    currency: str
+    currency: str | None
     change_pct: Decimal | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from include.storage.database import libpq_url
 from include.storage.lease import APPLICATION
 
 RESULTS = "data_quality_results"
+#: So far back a scheduled run follows what came late, or a fault that it found. Older days are for a run by hand.
+REACH = timedelta(days=7)
 _COLUMNS = (
     "checked_at", "run_id", "suite", "check_name", "dimension", "severity", "symbol", "passed", "observed", "expected",
     "measured", "reason", "failing_rows", "failing_keys", "covered_from", "covered_until",
@@ -37,9 +39,19 @@ VALUES (%(topic)s, %(partition)s, %(first)s, %(end)s, %(topic_id)s, now())
 ON CONFLICT (topic, kafka_partition) DO UPDATE SET first_offset = excluded.first_offset,
     end_offset = excluded.end_offset, topic_id = excluded.topic_id, observed_at = excluded.observed_at
 """
-_LAST_COVERED = """
-SELECT covered_until FROM quality_runs WHERE finished_at IS NOT NULL AND symbols IS NULL AND suites @> %s
-ORDER BY started_at DESC LIMIT 1
+# What came while the last run looked may have come too late for it.
+_BEFORE = """
+SELECT last.covered_until,
+       (SELECT min(min_event_time) FROM stream_batches
+        WHERE committed_at >= last.covered_until - interval '1 minute') AS oldest_came,
+       (SELECT min(fault.covered_from) FROM alerts a CROSS JOIN LATERAL (
+            SELECT r.covered_from FROM data_quality_results r
+            WHERE r.check_name = a.subject AND r.symbol IS NULL AND NOT r.passed
+              AND r.checked_at >= a.last_seen_at - interval '1 hour' ORDER BY r.checked_at DESC LIMIT 1) fault
+        WHERE a.kind = 'quality' AND a.resolved_at IS NULL) AS oldest_fault
+FROM (VALUES (0)) always LEFT JOIN (
+    SELECT covered_until FROM quality_runs WHERE finished_at IS NOT NULL AND symbols IS NULL AND suites @> %s
+    ORDER BY started_at DESC LIMIT 1) last ON true
 """
 
 
@@ -59,6 +71,15 @@ class Result:
     measured: float | None = None
     failing_rows: int = 0
     failing_keys: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Until when the last run looked, the oldest event stored since then, and where the oldest open fault lies."""
+
+    covered_until: datetime | None = None
+    oldest_came: datetime | None = None
+    oldest_fault: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +123,12 @@ class QualityStore:
     ) -> None:
         self._connection.close()
 
-    def last_covered(self, suites: Sequence[str]) -> datetime | None:
-        """Until when the newest finished run of all these suites and all symbols looked."""
-        row = self._connection.execute(_LAST_COVERED, (list(suites),)).fetchone()
-        return row["covered_until"] if row else None
+    def before(self, suites: Sequence[str]) -> Before:
+        """What the newest finished run of all these suites and all symbols leaves to be looked at."""
+        with self._connection.cursor(row_factory=class_row(Before)) as cursor:
+            row = cursor.execute(_BEFORE, (list(suites),)).fetchone()
+        assert row is not None  # it begins with a row of constants
+        return row
 
     def known_symbols(self) -> list[str]:
         rows = self._connection.execute("SELECT symbol FROM instruments WHERE is_collected ORDER BY symbol")

@@ -100,7 +100,8 @@ FROM timed CROSS JOIN LATERAL (
 """
 _TIMED = "SELECT *, (extract(epoch FROM event_time) * 1000000)::bigint AS micros, date_trunc('day', event_time, 'UTC')"
 LATEST = f"WITH timed AS ({_TIMED} AS day FROM staged_prices) {_PRICE}"
-#: The newest event of each symbol that has a candle, walked by the index: symbol by symbol, not row by row.
+#: The newest event of each symbol that has a candle, walked by the index: symbol by symbol, not row by row. Where that
+#: event is in the archive only, its candle tells the price.
 ALL_LATEST = f"""
 WITH RECURSIVE symbols AS (
     (SELECT symbol FROM candles ORDER BY symbol LIMIT 1)
@@ -108,24 +109,29 @@ WITH RECURSIVE symbols AS (
     SELECT (SELECT c.symbol FROM candles c WHERE c.symbol > s.symbol ORDER BY c.symbol LIMIT 1)
     FROM symbols s WHERE s.symbol IS NOT NULL
 ), newest AS (
-    SELECT found.* FROM symbols CROSS JOIN LATERAL (
-        SELECT {PRICE_COLUMNS} FROM counted_events e
+    SELECT DISTINCT ON (found.symbol) found.* FROM symbols CROSS JOIN LATERAL (
+        (SELECT {PRICE_COLUMNS}, 1 AS place FROM counted_events e
         WHERE symbol = symbols.symbol AND asset_class = %(asset_class)s
           AND event_time >= (SELECT max(c.window_start) - interval '1 hour' FROM candles c
                              WHERE c.symbol = symbols.symbol AND c.interval = '1m')
           AND NOT EXISTS (SELECT FROM counted_events newer WHERE newer.event_id = e.event_id
                           AND newer.event_time = e.event_time AND newer.revision > e.revision)
-        ORDER BY event_time + make_interval(secs => interval_seconds) DESC, kafka_offset DESC NULLS LAST LIMIT 1
+        ORDER BY event_time + make_interval(secs => interval_seconds) DESC, kafka_offset DESC NULLS LAST LIMIT 1)
+        UNION ALL
+        (SELECT symbol, close, source, NULL::text, window_start, 60, 2 FROM candles
+         WHERE symbol = symbols.symbol AND asset_class = %(asset_class)s AND interval = '1m'
+         ORDER BY window_start DESC LIMIT 1)
     ) found
+    ORDER BY found.symbol, found.place
 ), timed AS ({_TIMED} AS day FROM newest)
 {_PRICE}
 """
 LEDGER = """
 INSERT INTO stream_batches (query_name, checkpoint_id, batch_id, epoch, offsets, rows_in, rows_new,
-    rows_dead_lettered, rows_late, max_event_time, control_sum, rows_repeated)
+    rows_dead_lettered, rows_late, min_event_time, max_event_time, control_sum, rows_repeated)
 VALUES (%(query_name)s, %(checkpoint_id)s, %(batch_id)s, %(epoch)s, %(offsets)s, %(rows_in)s, %(rows_new)s,
-    %(rows_dead_lettered)s, %(rows_late)s, %(max_event_time)s, %(control_sum)s,
-    %(rows_repeated)s)
+    %(rows_dead_lettered)s, %(rows_late)s, %(min_event_time)s, %(max_event_time)s,
+    %(control_sum)s, %(rows_repeated)s)
 """
 LAST_BATCH = """
 SELECT max(batch_id) AS batch_id FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s

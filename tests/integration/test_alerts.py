@@ -102,6 +102,28 @@ def told(store: AlertStore, ways: list[Channel], before: Delivery | None = None)
     return deliver(store, ways, "sandbox", before.told if before else {})
 
 
+@pytest.mark.parametrize(
+    ("failed", "passed", "resolved"),
+    [
+        ((5, 0), (5, 0), 1),
+        ((5, 0), (6, 0), 1),
+        ((5, 0), (4, 0), 0),
+        ((5, 0), (5, 1), 0),
+        # An old day, by hand: no scheduled run comes as far, and its own day is proof enough.
+        ((30 * 24, 29 * 24), (30 * 24, 29 * 24), 1),
+        ((30 * 24, 0), (30 * 24, 29 * 24), 1),
+        ((30 * 24, 29 * 24), (7 * 24, 0), 0),
+    ],
+)
+def test_an_alert_is_over_only_where_a_run_looked_at_what_had_failed(
+    trial: Trial, failed: tuple[int, int], passed: tuple[int, int], resolved: int
+) -> None:
+    _result(trial, "a", False, hours=failed)
+    assert notify_quality(trial.checker_url, "r1", {"a": "3 rows fail"}, LINK)["new"] == 1
+    _result(trial, "a", True, run_id="r2", hours=passed)
+    assert notify_quality(trial.checker_url, "r2", {}, LINK)["resolved"] == resolved
+
+
 def test_one_alert_is_open_for_a_subject_however_often_it_is_seen(trial: Trial, store: AlertStore) -> None:
     assert store.raise_alert("quality", "a", "warning", "A fails", "once", "AAPL")
     assert not store.raise_alert("quality", "a", "warning", "A fails", "twice", "AAPL")
@@ -330,12 +352,23 @@ def test_a_year_of_alerts_costs_no_time(trial: Trial, store: AlertStore) -> None
     assert time.perf_counter() - started < 5
 
 
-def _result(trial: Trial, name: str, passed: bool, symbol: str | None) -> None:
+def _result(
+    trial: Trial,
+    name: str,
+    passed: bool,
+    symbol: str | None = None,
+    run_id: str = "r1",
+    hours: tuple[int, int] = (2, 0),
+) -> None:
+    """`hours`: what the run looked at, in hours before now."""
     trial.execute("SELECT ensure_partitions('data_quality_results', ARRAY[current_date])")
     trial.execute(
-        "INSERT INTO data_quality_results (checked_at, run_id, suite, check_name, dimension, severity, symbol, passed)"
-        " VALUES (now(), 'r1', 's', %s, 'validity', 'critical', %s, %s)",
+        "INSERT INTO data_quality_results (checked_at, run_id, suite, check_name, dimension, severity, symbol, passed,"
+        " covered_from, covered_until) VALUES (now(), %s, 's', %s, 'validity', 'critical', %s, %s,"
+        " date_trunc('hour', now()) - %s * interval '1 hour', date_trunc('hour', now()) - %s * interval '1 hour')",
+        run_id,
         name,
         symbol,
         passed,
+        *hours,
     )

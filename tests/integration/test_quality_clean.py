@@ -86,6 +86,10 @@ def test_what_is_collected_again_is_not_late_by_the_time_when_it_was_not(week: t
     assert world.execute(passed, at, COIN) == [(False,)]
     world.execute(collected, at - timedelta(minutes=1), COIN)
     assert world.execute(passed, at, COIN) == [(True,)]
+    hole = "SELECT expected_minutes, missing_minutes FROM symbol_completeness(%s, %s, 300, ARRAY[%s])"
+    assert world.execute(hole, midnight(MONDAY), at, COIN)[0][0] == 1, "what was before nobody expected"
+    world.execute(collected, at, COIN)
+    assert world.execute(hole, midnight(MONDAY), at, COIN)[0][1] == 60, "a day by hand"
     world.execute(collected, MONDAY, COIN)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from include.errors import Unreachable
+from include.operations.alerts import notify_quality
 from include.quality import run
 from include.quality.suites import load_suites
-from include.storage.quality_store import TopicEnd
+from include.storage.quality_store import Before, QualityStore, TopicEnd
 from tests.integration.quality_world import COIN, END, LIQUID, World, clean_week, database, stream
 from tests.stores import Services
 
@@ -290,3 +292,38 @@ def test_records_that_the_stream_has_not_read_are_found(
     failed = [each for each in report.checks if not each.passed]
     assert [each.check_name for each in failed] == ["ledger_equals_kafka"]
     assert failed[0].failing_keys[0]["topic"] == week[0].topic
+
+
+def test_without_kafka_everything_else_is_checked(copy: World, tmp_path: Path) -> None:
+    def away() -> Iterator[TopicEnd]:
+        raise Unreachable("Kafka does not answer: no broker")
+        yield
+
+    report = copy.check(tmp_path, SINCE, END, ends=away(), suites=["stream_batches", "candles"])
+    failed = [each for each in report.checks if not each.passed]
+    assert [(each.check_name, each.observed) for each in failed] == [
+        ("ledger_equals_kafka", "could not be checked: Kafka does not answer: no broker")
+    ]
+    assert len(report.checks) > 20
+
+
+def test_a_run_knows_what_came_since_the_last_one_and_where_a_fault_lies(copy: World, tmp_path: Path) -> None:
+    suites = ["price_anomalies"]
+    copy.execute("UPDATE stream_batches SET min_event_time = NULL")
+    with QualityStore(copy.checker_url) as store:
+        assert store.before(suites) == Before()
+        copy.check(tmp_path, SINCE, END, suites=suites)
+        assert store.before(suites) == Before(END)
+        assert store.before([*suites, "candles"]) == Before()
+        old = SINCE - timedelta(days=3)
+        copy.execute("UPDATE stream_batches SET committed_at = %s, min_event_time = %s WHERE batch_id = 1", END, old)
+        assert store.before(suites) == Before(END, old)
+        copy.execute(f"INSERT INTO price_anomalies VALUES ('{LIQUID}', '1m', '{NOON}', 'price', 5, 0, 1, 9, 'high')")
+        found = copy.check(tmp_path, SINCE, END, suites=suites, run_id="found")
+        notify_quality(copy.checker_url, "found", {each.check_name: "" for each in found.failed("critical")}, "")
+        copy.execute("TRUNCATE price_anomalies")
+        later = SINCE + timedelta(hours=20)
+        passed = copy.check(tmp_path, later, END, suites=suites, run_id="looked at less")
+        assert passed.failed("critical") == []
+        assert notify_quality(copy.checker_url, "looked at less", {}, "")["resolved"] == 0
+        assert store.before(suites).oldest_fault == SINCE

@@ -152,6 +152,22 @@ def test_a_candle_of_a_day_in_the_archive_stays_until_the_day_is_back(query: Que
     assert query.rows("SELECT count(*) FROM market_events WHERE symbol = 'Y1'") == [(5,)]
 
 
+def test_a_price_whose_event_is_in_the_archive_is_told_by_its_candle(query: Query, tmp_path: Path) -> None:
+    old = -61 * 24 * 60
+    day = datetime.fromtimestamp((BASE + old * MINUTE) / MICROSECONDS, UTC).date()
+    query.batch(0, minute("Y2", old, 10), minute("Y2", old + 1, 11))
+    with Archive(query.services.database_url, tmp_path) as archive:
+        archive.archive_day(EVENTS, day)
+        archive.drop_day(EVENTS, day)
+        cache = CacheManager(query.services.redis_url)
+        expected = cache.get_latest("Y2")
+        cache._client.delete("price:Y2")
+        query.sink.refill_cache()
+        assert expected is not None
+        assert cache.get_latest("Y2") == {**expected, "currency": None}
+        archive.restore_day(EVENTS, day)
+
+
 def test_windows_close_when_the_watermark_passes_their_end(query: Query) -> None:
     query.batch(0, minute("F1", 0, 10), minute("F1", 10, 11))
     assert query.rows(CANDLES, "F1") == [(10, False), (11, False)]

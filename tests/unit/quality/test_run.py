@@ -13,10 +13,12 @@ from include.quality.data_docs import Docs, render, slug
 from include.quality.measures import span, symbol_results
 from include.quality.run import Report, Request, window
 from include.quality.suites import load_suites
-from include.storage.quality_store import Result
+from include.storage.quality_store import Before, Result
 
 NOW = datetime(2025, 11, 28, 14, 7, 31, tzinfo=UTC)
 MIDNIGHT = datetime(2025, 11, 28, tzinfo=UTC)
+HOUR_AND_TEN_AGO = datetime(2025, 11, 28, 12, 55, tzinfo=UTC)
+WEDNESDAY = datetime(2025, 11, 26, 3, 2, tzinfo=UTC)
 
 
 def result(name: str, *, passed: bool, severity: str = "critical", symbol: str | None = None) -> Result:
@@ -29,29 +31,36 @@ def report(*results: Result, held: int = 0, run_id: str = "run") -> Report:
 
 
 @pytest.mark.parametrize(
-    ("last", "since"),
+    ("before", "since"),
     [
-        (None, MIDNIGHT - timedelta(days=1)),
-        (MIDNIGHT - timedelta(minutes=4), MIDNIGHT - timedelta(days=1)),
-        (NOW - timedelta(minutes=10), datetime(2025, 11, 28, 12, 55, tzinfo=UTC)),
-        (MIDNIGHT + timedelta(minutes=6), MIDNIGHT - timedelta(minutes=55)),
+        (Before(), MIDNIGHT - timedelta(days=1)),
+        (Before(MIDNIGHT - timedelta(minutes=4)), MIDNIGHT - timedelta(days=1)),
+        (Before(NOW - timedelta(minutes=10)), HOUR_AND_TEN_AGO),
+        (Before(MIDNIGHT + timedelta(minutes=6)), MIDNIGHT - timedelta(minutes=55)),
+        (Before(NOW - timedelta(minutes=10), NOW - timedelta(minutes=20)), HOUR_AND_TEN_AGO),
+        (Before(NOW - timedelta(minutes=10), WEDNESDAY), WEDNESDAY - timedelta(minutes=2)),
+        (Before(NOW - timedelta(minutes=10), None, WEDNESDAY), WEDNESDAY - timedelta(minutes=2)),
+        (Before(NOW - timedelta(minutes=10), NOW - timedelta(days=900)), MIDNIGHT - timedelta(days=8)),
+        (Before(NOW - timedelta(minutes=10), None, NOW - timedelta(days=900)), HOUR_AND_TEN_AGO),
     ],
 )
-def test_a_run_looks_an_hour_back_and_the_first_of_a_day_at_the_day_before(
-    last: datetime | None, since: datetime
+def test_a_run_looks_an_hour_back_and_further_where_something_came_late_or_is_not_mended(
+    before: Before, since: datetime
 ) -> None:
-    assert window(last, NOW) == since
+    assert window(before, NOW) == since
 
 
 def test_the_form_becomes_a_request() -> None:
     form = {"suites": ["candles"], "day": "2025-11-27", "symbols": ["AAPL"]}
-    asked = requested(form, "manual__2025-11-28T14:07:31+00:00", NOW, lambda suites: None)
+    asked = requested(form, "manual__2025-11-28T14:07:31+00:00", NOW, lambda suites: Before())
     assert asked.covered == (MIDNIGHT - timedelta(days=1), MIDNIGHT)
     assert (asked.suites, asked.symbols) == (("candles",), ("AAPL",))
     assert asked.run_id == "manual-2025-11-28T14-07-31-00-00"
-    today = requested({**form, "day": "2025-11-28"}, "x", NOW, lambda suites: None)
+    today = requested({**form, "day": "2025-11-28"}, "x", NOW, lambda suites: Before())
     assert today.until == NOW, "what is to come is not missing"
-    empty = requested({"suites": [], "day": None, "symbols": []}, "x", NOW, lambda suites: NOW - timedelta(minutes=10))
+    empty = requested(
+        {"suites": [], "day": None, "symbols": []}, "x", NOW, lambda suites: Before(NOW - timedelta(minutes=10))
+    )
     assert (empty.symbols, empty.since) == (None, datetime(2025, 11, 28, 12, 55, tzinfo=UTC))
 
 
