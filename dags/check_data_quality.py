@@ -16,8 +16,9 @@ days, say), and a fault that an open alert tells of, are looked at too, up to a 
 `./pipeline quality`.
 
 **A critical check that fails** fails the run and raises an alert, which is resolved by the first run that looks at the
-same span and in which it passes (of a fault older than a week: a run by hand over its day); a **warning** does neither. Rows that fail a critical validity check are put in quarantine and their candles
-counted again without them; `review_quarantine` releases or drops them.
+same span and in which it passes (of a fault older than a week: a run by hand over its day); a **warning** does
+neither. Rows that fail a critical validity check are put in quarantine and their candles counted again without them;
+`review_quarantine` releases or drops them.
 
 **By hand**: trigger with a form: which suites, which day, which symbols. Running it twice changes nothing.
 

@@ -1,8 +1,12 @@
-"""The tasks of repair_gaps: an eye on the paused stream, and repairs by the batch recomputation."""
+"""The tasks of repair_gaps: an eye on the paused stream, indicators computed again, holes found and filled."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from include.market.event import AssetClass
+from include.market.gaps import Asked, Span
 
 PAUSED = "the DAG market_stream is paused"
 REPAIR_SECONDS = 540.0
@@ -41,3 +45,45 @@ def repair() -> dict[str, Any]:
         database_url("postgres_default"),
         lambda: run_module("spark_jobs.recompute", ["--repairs"], log_file, REPAIR_SECONDS),
     )
+
+
+def find_gaps() -> list[str]:
+    """Bring the ledger of gaps in step with the tables; the tasks that have something to fill. Raises psycopg.Error."""
+    from datetime import UTC, datetime
+
+    from include.operations.gaps import look
+    from include.operators.services import database_url
+    from include.storage.gap_store import GapStore
+
+    with GapStore(database_url("postgres_default")) as store:
+        found = look(store, datetime.now(UTC))
+    print(found.words())
+    return [f"fill_{asset_class}_gaps" for asset_class in found.due]
+
+
+def fill_gaps(asset_class: AssetClass) -> dict[str, Any]:
+    """Ask the sources for the most valuable gaps of this class, within the quota that the polls leave.
+
+    Raises SettingsError, PublishError, psycopg.Error.
+    """
+    from datetime import UTC, datetime
+
+    from airflow.sdk import get_current_context
+
+    from include.operations.gaps import repair_gaps
+    from include.operators.history import Backfiller, micros
+    from include.operators.services import connected_settings
+    from include.storage.gap_store import Due
+
+    run_id = str(get_current_context()["dag_run"].run_id)
+    with Backfiller(connected_settings(), asset_class) as backfiller:
+
+        def asked(due: Due, spans: Sequence[Span]) -> Asked:
+            wanted = {micros(minute) for span in spans for minute in span.each}
+            done = backfiller.fill(run_id, due.symbol, due.day, Span(due.since, due.until), wanted)
+            fetched = done.fetched
+            return Asked(fetched.calls, fetched.sources, fetched.is_whole, fetched.is_unknown, fetched.reason)
+
+        done = repair_gaps(backfiller.gaps, asset_class, asked, backfiller.history.spare, datetime.now(UTC))
+    print(done.words())
+    return done.as_dict()

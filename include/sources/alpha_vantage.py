@@ -135,7 +135,12 @@ class AlphaVantageSource:
         return self._plan
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         """One an instrument: no question of ours takes more."""
         if want not in (MINUTE_BARS, QUOTES, DAILY_BARS):

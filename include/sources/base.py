@@ -165,10 +165,17 @@ class PriceSource(Protocol):
         ...
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         """What to ask to get `want` for the instruments, each from its own time in `since_us` (by symbol)
-        on. Raises SymbolUnknown for an instrument without an id here."""
+        on; bars that start at `until_us` or later are not needed, but may come.
+
+        Raises SymbolUnknown for an instrument without an id here."""
         ...
 
     def refusal(self, answer: Answer, now_us: int) -> SourceError | None:

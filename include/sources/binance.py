@@ -108,14 +108,19 @@ class BinanceSource:
         return ""
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         """One an instrument for minutes, one for twenty for prices. One unknown pair fails all twenty:
         asked one by one, the others are answered."""
         for instrument in instruments:
             quote_asset(source_id(instrument, "binance"))
         if want == MINUTE_BARS:
-            return [_klines_from(instrument, since_us[instrument.symbol]) for instrument in instruments]
+            return [_klines_from(instrument, since_us[instrument.symbol], until_us) for instrument in instruments]
         if want == QUOTES:
             batches = range(0, len(instruments), PAIRS_PER_TICKER_CALL)
             return [_tickers(tuple(instruments[first : first + PAIRS_PER_TICKER_CALL])) for first in batches]
@@ -179,13 +184,15 @@ def quote_asset(pair: str) -> str:
         raise SymbolUnknown(f"{pair}: declare its quote asset in include/sources/binance.py") from None
 
 
-def _klines_from(instrument: Instrument, since_us: int) -> Question:
-    """With a start time Binance gives the oldest rows first."""
+def _klines_from(instrument: Instrument, since_us: int, until_us: int | None = None) -> Question:
+    """With a start time Binance gives the oldest rows first. Its end is inclusive."""
+    end = {} if until_us is None else {"endTime": str(until_us // 1_000 - 1)}
     params = {
         "symbol": source_id(instrument, "binance"),
         "interval": "1m",
         "startTime": str(since_us // 1_000),
         "limit": str(PAGE_ROWS),
+        **end,
     }
     return Question(MINUTE_BARS, (instrument,), "/api/v3/klines", params, since_us, cost=2)
 
@@ -232,7 +239,11 @@ def _bars(rows: Sequence[msgspec.Raw], question: Question, server_now_us: int, n
     if len(rows) >= PAGE_ROWS and not result.dropped["still open"]:
         # So many rows are at least so many minutes, whatever stands in them.
         newest_us = max((event.event_time for event in result.events), default=0)
-        result.more = _klines_from(instrument, max(newest_us + MINUTE_US, question.since_us + PAGE_ROWS * MINUTE_US))
+        next_us = max(newest_us + MINUTE_US, question.since_us + PAGE_ROWS * MINUTE_US)
+        end = question.params.get("endTime")
+        until_us = None if end is None else (int(end) + 1) * 1_000
+        if until_us is None or next_us < until_us:
+            result.more = _klines_from(instrument, next_us, until_us)
     return result
 
 

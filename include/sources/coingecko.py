@@ -98,7 +98,12 @@ class CoinGeckoSource:
         return self._plan
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         """One for up to COINS_PER_CALL coins."""
         if want != QUOTES:

@@ -130,11 +130,18 @@ class YahooSource:
         return ""
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         """One an instrument: the many-symbol endpoint wants a login cookie."""
         if want == MINUTE_BARS:
-            return [_chart_from(instrument, since_us[instrument.symbol], now_us) for instrument in instruments]
+            return [
+                _chart_from(instrument, since_us[instrument.symbol], now_us, until_us) for instrument in instruments
+            ]
         if want == QUOTES:
             start = now_us // MICROSECONDS - _QUOTE_SECONDS
             return [_chart_question(QUOTES, instrument, start, now_us) for instrument in instruments]
@@ -200,16 +207,17 @@ def transport() -> Transport:
     return YahooTransport()
 
 
-def _chart_from(instrument: Instrument, since_us: int, now_us: int) -> Question:
+def _chart_from(instrument: Instrument, since_us: int, now_us: int, until_us: int | None = None) -> Question:
     """What is older than Yahoo keeps cannot be had; what is longer than it gives at once comes in stretches."""
-    return _chart_question(MINUTE_BARS, instrument, max(since_us, now_us - DEPTH_US) // MICROSECONDS, now_us)
+    start = max(since_us, now_us - DEPTH_US) // MICROSECONDS
+    return _chart_question(MINUTE_BARS, instrument, start, now_us if until_us is None else min(now_us, until_us - 1))
 
 
-def _chart_question(want: Want, instrument: Instrument, start: int, now_us: int) -> Question:
+def _chart_question(want: Want, instrument: Instrument, start: int, end_us: int) -> Question:
     params = {
         "period1": str(start),
         # Yahoo refuses an empty range; what lies ahead has no rows.
-        "period2": str(min(max(now_us // MICROSECONDS, start) + 1, start + SPAN_SECONDS)),
+        "period2": str(min(max(end_us // MICROSECONDS, start) + 1, start + SPAN_SECONDS)),
         "interval": "1m",
         "includePrePost": "false",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from operator import itemgetter
@@ -17,11 +17,12 @@ from psycopg.sql import SQL
 
 from include.errors import LeaseLost, MarketDataError
 from include.market.event import AssetClass
-from include.storage import stream_figures_sql
+from include.storage import history_sql, stream_figures_sql
 from include.storage import stream_sql as sql
 from include.storage.archive_catalogue import EVENTS, cold_days, refuse_cold
 from include.storage.cache import LatestPrice
 from include.storage.database import libpq_url
+from include.storage.history_store import HistoryTables
 from include.storage.lease import APPLICATION, application_name
 from include.storage.stream_copy import copy_in, copy_out
 from include.storage.stream_figures import FigureTables
@@ -43,7 +44,10 @@ class CheckpointSetBack(MarketDataError):
 
 
 class Batch:
-    """One open transaction. Use through `StreamStore.batch`. `figures` has its candles and what follows from them."""
+    """One open transaction. Use through `StreamStore.batch`.
+
+    `figures` has its candles and what follows from them, `history` bars that were asked for once more.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Batch:
         self._query_name = query_name
         self._names = {"query_name": query_name, "checkpoint_id": checkpoint_id}
         self.figures = FigureTables(cursor)
+        self.history = HistoryTables(cursor)
         #: The offsets that the ledger has for this batch; None if it was never committed.
         self.held_offsets = held_offsets
 
@@ -68,11 +73,15 @@ class Batch:
         if valid.num_rows == 0:
             return valid
         days = pc.unique(valid["event_time"].cast(pa.date32())).to_pylist()
-        self._cursor.execute(sql.PARTITIONS, (days,))
+        self.make_days(days)
         if not self._any_repeat(valid):
             copy_in(self._cursor, f"market_events ({EVENT_COLUMNS})", valid.select(_EVENTS))
             return valid
         return self._new_of(valid, sql.INSERT_NEW)
+
+    def make_days(self, days: Sequence[date]) -> None:
+        """So that events of these UTC days have a place."""
+        self._cursor.execute(sql.PARTITIONS, (list(days),))
 
     def of_held_days(self, new: pa.Table) -> pa.Table:
         """Without the events of days that are in the archive only: a candle from them alone would be wrong."""
@@ -249,7 +258,7 @@ class StreamStore:
                 connect_timeout=10,
                 application_name=application_name(self._epoch) if self._epoch else "recompute",
             )
-            for statement in (sql.SESSION, sql.STAGING, stream_figures_sql.STAGING):
+            for statement in (sql.SESSION, sql.STAGING, stream_figures_sql.STAGING, history_sql.STAGING):
                 self._connection.execute(SQL(statement))
         return self._connection
 

@@ -1,0 +1,159 @@
+"""The tasks of backfill_bars: its form, its days and symbols, one of them, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
+
+from include.market.event import ASSET_CLASSES, AssetClass
+from include.operators.ingestion import AUTOMATIC, FIRST
+from include.operators.pools import pool_of
+from include.settings import settings
+
+#: What a run has brought; its metadata has the counts of each symbol.
+BARS = Asset("market_bars")
+SOURCES = (AUTOMATIC, "yahoo", "alpha_vantage", "binance")
+
+
+def backfill_params() -> dict[str, Param]:
+    """The form; a scheduled run leaves all of it as it is."""
+    chosen = settings()
+    symbols = [symbol for name in ASSET_CLASSES for symbol in getattr(chosen, f"{name}_symbols")]
+    day: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
+    return {
+        "symbols": Param(
+            [],
+            type="array",
+            items={"type": "string"},
+            examples=symbols,
+            title="Symbols",
+            description="Only these of the collected ones; none: all.",
+        ),
+        "source": Param(
+            AUTOMATIC,
+            type="string",
+            enum=list(SOURCES),
+            title="Source",
+            description="automatic: the preferred one that is well; else only the one named here.",
+        ),
+        "interval": Param("1m", type="string", enum=["1m"], title="Interval", description="Length of the bars."),
+        "start": Param(
+            None, **day, title="First day (UTC)", description="None: the run's own data interval, a day before it."
+        ),
+        "end": Param(None, **day, title="Last day (UTC)", description="Included. None: today, if there is a first."),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Says which bars are missing and what fetching would cost in calls; asks and changes nothing.",
+        ),
+    }
+
+
+def part_task(asset_class: AssetClass) -> dict[str, Any]:
+    """Arguments of the mapped task: one symbol and day, in the pool of the source that is asked first."""
+    return {
+        "pool": pool_of(FIRST[asset_class]),
+        "map_index_template": "{{ part_name }}",
+        "max_active_tis_per_dagrun": 2,
+        "execution_timeout": timedelta(minutes=10),
+        "retries": 3,
+        "retry_delay": timedelta(seconds=60),
+        "retry_policy": ExceptionRetryPolicy(
+            rules=[
+                RetryRule(
+                    exception="include.errors.SettingsError",
+                    action=RetryAction.FAIL,
+                    reason="A setting or a name in the form cannot be used; another try would meet it again.",
+                ),
+                RetryRule(
+                    exception="include.storage.archive_catalogue.DayIsCold",
+                    action=RetryAction.FAIL,
+                    reason="The day is only in the archive: bring it back first.",
+                ),
+            ]
+        ),
+    }
+
+
+def plan(asset_class: AssetClass) -> list[dict[str, str]]:
+    """`{symbol, day}` of each mapped task of this class. Raises SettingsError, psycopg.Error."""
+    from include.operations import backfill
+    from include.operators.services import connected_settings, database_url
+    from include.sources.base import MINUTE_BARS
+    from include.sources.registry import chain
+    from include.storage.gap_store import GapStore
+
+    context, chosen = get_current_context(), connected_settings()
+    params: Mapping[str, Any] = context["params"]
+    configured = {name: getattr(chosen, f"{name}_symbols") for name in ASSET_CLASSES}
+    backfill.refuse_unknown(params["symbols"], [symbol for some in configured.values() for symbol in some])
+    givers = [source.declaration.name for source, _ in chain(asset_class, MINUTE_BARS, chosen)]
+    if params["source"] not in (AUTOMATIC, *givers):
+        return []
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    interval = (start, end) if start is not None and end is not None and end > start else None
+    wanted = backfill.days(_day(params["start"]), _day(params["end"]), interval, datetime.now(UTC))
+    symbols = backfill.chosen(params["symbols"], configured[asset_class])
+    with GapStore(database_url("postgres_default")) as store:
+        sessions = store.session_days(asset_class, wanted[0], wanted[-1])
+    found = backfill.parts(symbols, wanted, sessions)
+    return [{"symbol": each.symbol, "day": f"{each.day}"} for each in found]
+
+
+def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
+    """One symbol and day: what is missing and its cost in a dry run, else what was done.
+
+    Raises SettingsError, DayIsCold, PublishError, MarketDataError where no source could say, psycopg.Error.
+    """
+    from include.errors import Transient
+    from include.operators.history import Backfiller
+    from include.operators.services import connected_settings
+
+    context = get_current_context()
+    context["part_name"] = f"{part['symbol']} {part['day']}"  # type: ignore[typeddict-unknown-key]
+    params = context["params"]
+    only = None if params["source"] == AUTOMATIC else str(params["source"])
+    symbol, day = part["symbol"], date.fromisoformat(part["day"])
+    with Backfiller(connected_settings(), asset_class, only) as backfiller:
+        if params["dry_run"]:
+            return backfiller.preview(symbol, day)
+        done = backfiller.fill(str(context["dag_run"].run_id), symbol, day)
+    if not done.fetched.sources and done.stored.missing_before:
+        raise Transient(f"{symbol} {day}: no source could say: {done.fetched.reason}")
+    return done.as_dict()
+
+
+def report(stock: Any, crypto: Any) -> dict[str, Any]:
+    """The run's counts by symbol: in the log, as metadata of the asset, and in the table.
+
+    Raises AirflowFailException where a symbol and day is not done: which, and why, its own log says.
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from include.operations.backfill import by_symbol, table
+    from include.operators.services import database_url
+    from include.storage.gap_store import GapStore
+
+    context = get_current_context()
+    planned = [part for parts in (stock, crypto) for part in parts or ()]
+    if context["params"]["dry_run"]:
+        return {"dry_run": True, "parts": len(planned)}
+    with GapStore(database_url("postgres_default")) as store:
+        rows = store.results(str(context["dag_run"].run_id))
+    counts = by_symbol(rows)
+    print(table(counts))
+    context["outlet_events"][BARS].extra = {"symbols": dict[str, Any](counts)}
+    done = {(row["symbol"], f"{row['day']}") for row in rows}
+    failed = [f"{part['symbol']} {part['day']}" for part in planned if (part["symbol"], part["day"]) not in done]
+    if failed:
+        more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""
+        raise AirflowFailException(f"not done: {', '.join(failed[:10])}{more}; their logs say why")
+    return {"parts": len(planned), "symbols": counts}
+
+
+def _day(value: str | None) -> date | None:
+    return date.fromisoformat(value) if value else None

@@ -1,0 +1,112 @@
+"""Past bars from the sources into the warehouse: what backfills and repairs do for a symbol and a day."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from include.market.gaps import Span
+from include.producers.history import Fetched, History
+from include.settings import Settings, required
+from include.sources.catalogue import catalogue
+from include.storage.gap_store import GapStore
+from include.storage.history_store import Part
+from include.storage.stream_store import StreamStore
+from spark_jobs.backfill import Stored, store_bars
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from include.market.event import AssetClass
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_EPOCH = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was asked for and what became of it."""
+
+    fetched: Fetched
+    stored: Stored
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a task's result."""
+        counts = asdict(self.stored) | {"fetched": len(self.fetched.bars), "calls": self.fetched.calls}
+        counts |= {"missing": len(self.stored.missing), "sources": list(self.fetched.sources)}
+        return counts | ({"reason": self.fetched.reason} if self.fetched.reason else {})
+
+
+class Backfiller:
+    """One asset class: its sources, the warehouse and the ledger of gaps. Raises SettingsError, psycopg.Error."""
+
+    def __init__(self, configuration: Settings, asset_class: AssetClass, only: str | None = None) -> None:
+        url = required(configuration.writer_database_url or configuration.database_url, "DATABASE_URL")
+        self.history = History.connected(configuration, asset_class, only)
+        self.gaps = GapStore(url)
+        self._store = StreamStore(url, _NO_EPOCH)
+        self._asset_class = asset_class
+        self._delay = timedelta(seconds=configuration.watermark_seconds)
+
+    def preview(self, symbol: str, day: date) -> dict[str, Any]:
+        """The minutes that are missing, and what asking for the day costs; nobody is asked."""
+        window = day_span(day)
+        missing = self.gaps.missing(window, symbol)
+        cost = self.history.cost(catalogue().get(symbol), micros(window.start), micros(window.end))
+        spans = [f"{span.start:%H:%M} to {span.end:%H:%M} ({span.minutes} min)" for span in missing]
+        minutes = sum(span.minutes for span in missing)
+        print(f"{symbol} {day}: {minutes} minutes are missing: {', '.join(spans[:50]) or 'none'}")
+        return {
+            "symbol": symbol,
+            "day": f"{day}",
+            "missing": minutes,
+            "spans": spans[:50],
+            "source": None if cost is None else cost.source,
+            "calls": 0 if cost is None or not minutes else cost.calls,
+            "units": 0 if cost is None or not minutes else cost.units,
+        }
+
+    def fill(
+        self, run_id: str, symbol: str, day: date, span: Span | None = None, wanted: Collection[int] = ()
+    ) -> Filled:
+        """Ask for the bars of the day, or of a span of it, and put them in; the ledger of gaps follows.
+
+        Raises DayIsCold, PublishError, psycopg.Error.
+        """
+        window = day_span(day)
+        start, end = span or window
+        fetched = self.history.fetch(catalogue().get(symbol), micros(start), micros(end), wanted)
+        source = fetched.bars[0].source if fetched.bars else next(iter(fetched.sources), None)
+        part = Part(
+            run_id, symbol, day, "1m", source, len(fetched.bars) + fetched.left, fetched.left, fetched.refused,
+            fetched.calls, fetched.reason or None,
+        )  # fmt: skip
+        stored = store_bars(self._store, part, fetched.bars, self._asset_class, self._delay)
+        self.gaps.follow(window, [symbol], only_known=True)
+        return Filled(fetched, stored)
+
+    def close(self) -> None:
+        self.history.close()
+        self.gaps.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def day_span(day: date) -> Span:
+    """The UTC day."""
+    start = datetime.combine(day, time(), UTC)
+    return Span(start, start + timedelta(days=1))
+
+
+def micros(at: datetime) -> int:
+    """UTC epoch microseconds."""
+    return (at - _EPOCH) // timedelta(microseconds=1)

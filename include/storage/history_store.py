@@ -1,0 +1,64 @@
+"""Bars of the past in the warehouse: compared with what is held, in one transaction with all that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+
+from include.storage import history_sql as sql
+from include.storage.stream_copy import copy_in
+from include.storage.stream_sql import EVENT_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A symbol and a UTC day of a run, and what was asked for it: a row of backfill_results without its counts.
+
+    `reason` says why nothing, or not all, was fetched.
+    """
+
+    run_id: str
+    symbol: str
+    day: date
+    interval: str
+    source: str | None
+    bars_fetched: int
+    bars_left: int
+    bars_refused: int
+    calls: int
+    reason: str | None
+
+
+class HistoryTables:
+    """Past bars of one open transaction. Use through `Batch.history`."""
+
+    def __init__(self, cursor: psycopg.Cursor[dict[str, Any]]) -> None:
+        self._cursor = cursor
+
+    def compare(self, bars: pa.Table) -> dict[str, int]:
+        """Take in what is new and what differs (as a revision); bars by verdict: new, changed, unchanged, left.
+
+        `bars` has EVENT_COLUMNS; of days that are in the table. `FigureTables.events_recounted` are then the events of
+        the windows to count again.
+        """
+        copy_in(self._cursor, f"staged_events ({EVENT_COLUMNS})", bars.select(EVENT_COLUMNS.split(", ")))
+        for statement in (sql.JUDGE, sql.INSERT, sql.SPANS, sql.UNPAIRED):
+            self._cursor.execute(statement)
+        return {row["verdict"]: row["bars"] for row in self._cursor.execute(sql.VERDICTS)}
+
+    def missing(self, symbol: str, start: datetime, end: datetime) -> list[datetime]:
+        """Minutes in session of [start, end), and not after now, without a bar or a trade."""
+        bound = {"symbol": symbol, "start": start, "end": end}
+        return [row["minute"] for row in self._cursor.execute(sql.MISSING, bound)]
+
+    def record(self, part: Part, verdicts: Mapping[str, int], missing_before: int, missing_after: int) -> None:
+        """What was done, as a row of backfill_results."""
+        row = asdict(part)
+        row["bars_left"] += verdicts.get("left", 0)
+        row |= {f"bars_{name}": verdicts.get(name, 0) for name in ("new", "changed", "unchanged")}
+        self._cursor.execute(sql.RESULT, row | {"missing_before": missing_before, "missing_after": missing_after})
