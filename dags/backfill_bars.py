@@ -4,10 +4,10 @@ UTC day, and puts in what is missing. A closed bar that now has other figures be
 what was known before can still be asked for (`as_of`). Candles, and every indicator behind them, follow in the same
 transaction.
 
-**By hand**: Trigger, with a form: symbols, source, first and last day. **Dry run** says which minutes are missing and
-what fetching them costs in calls, and changes nothing. Over many days, with a run for each: the *Backfill* option of
-the trigger dialogue, or `./pipeline airflow backfill create --dag-id backfill_bars --from-date 2026-11-01 --to-date
-2026-11-30`.
+**By hand**: Trigger, with a form: symbols, source, first and last day. *Dry run* says, in the log of `plan_stocks` and
+`plan_crypto`, which minutes are missing and what fetching them costs in calls, and changes nothing. Over many days,
+with a run for each: the *Backfill* option of the trigger dialogue, or `./pipeline airflow backfill create --dag-id
+backfill_bars --from-date 2026-11-01 --to-date 2026-11-30`.
 
 **What you see**: a mapped task for each symbol and day, named so; `report` has the counts of each symbol in its log, on
 the asset `market_bars` and in `backfill_results`.

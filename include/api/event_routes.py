@@ -73,6 +73,7 @@ def create_event_router(
         start: Annotated[datetime | None, Query(description="UTC unless it says; an hour before end")] = None,
         end: Annotated[datetime | None, Query(description="events before this; now")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_EVENTS, description="the oldest are kept")] = 1_000,
+        as_of: Annotated[datetime | None, Query(description="what was known then; now")] = None,
     ) -> Events:
         """Each event in its newest revision; at most one day. Days that left the database come from the archive."""
         if symbol not in symbols:
@@ -80,7 +81,7 @@ def create_event_router(
                 status.HTTP_404_NOT_FOUND, f"{symbol} is not collected here; /api/v1/instruments lists what is"
             )
         first, until = _range(start, end, clock())
-        found = reader.events(symbol, first, until, limit + 1)
+        found = reader.events(symbol, first, until, limit + 1, _moment(as_of))
         return Events(
             market=market,
             symbol=symbol,
@@ -108,6 +109,13 @@ def _range(start: datetime | None, end: datetime | None, now: datetime) -> tuple
     if until - first > LONGEST:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, "end: at most one day after start")
     return first, until
+
+
+def _moment(as_of: datetime | None) -> datetime | None:
+    try:
+        return _utc(as_of)
+    except OverflowError:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, "as_of: beyond the calendar") from None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -21,6 +21,7 @@ from include.api.schemas import (
 )
 from include.market.instrument import Instrument
 from include.market.timeframe import Timeframe
+from include.storage.archive_catalogue import DayIsCold
 from include.storage.market_reads import CandleReads, DatabaseUnavailable, PriceReads, latest_prices
 
 MAX_CANDLES = 5000
@@ -61,17 +62,24 @@ def create_router(market: str, instruments: Sequence[Instrument], reader: Candle
         end: Annotated[datetime | None, Query(description="windows start before this")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_CANDLES, description="the newest are kept")] = 500,
         format: Annotated[Literal["json"], Query()] = "json",
+        as_of: Annotated[datetime | None, Query(description="as they were known then; now")] = None,
     ) -> Candles:
-        """Stored are 1m and 5m; 15m, 1h and 1d are rolled up from 5m, days by UTC."""
+        """Stored are 1m and 5m; 15m, 1h and 1d are rolled up from 5m, days by UTC.
+
+        With `as_of` they are counted from the raw events that had come by then, revisions and quarantine as then.
+        """
         if symbol not in symbols:
             raise HTTPException(
                 status.HTTP_404_NOT_FOUND,
                 f"{symbol} is not collected here; /api/v1/instruments lists what is",
             )
-        first, until = _utc(start), _utc(end)
+        first, until, moment = _utc(start), _utc(end), _utc(as_of)
         if first is not None and until is not None and first >= until:
             raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, "start: must be before end")
-        found = reader.candles(symbol, interval, limit, before=until, start=first)
+        try:
+            found = reader.candles(symbol, interval, limit, before=until, start=first, as_of=moment)
+        except DayIsCold as cold:
+            raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, f"as_of: {cold}") from cold
         return Candles(market=market, symbol=symbol, interval=interval, candles=[CandleOut.of(each) for each in found])
 
     @router.get("/{path:path}", include_in_schema=False)

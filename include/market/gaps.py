@@ -105,7 +105,8 @@ def changes(missing: Sequence[Span], known: Sequence[Gap], window: Span) -> Chan
         if there:
             found.filled.append((gap.id, there))
             found.shrunk.append((gap.id, without([gap.span], there)))
-    growing = {gap.span.end: gap.id for gap in known if gap.state == "open"}
+    changed = {id_ for id_, _ in found.filled}
+    growing = {gap.span.end: gap.id for gap in known if gap.state == "open" and gap.id not in changed}
     for span in without(missing, [gap.span for gap in known]):
         # What goes on at the end of an open gap is the same hole; but a hole is of one day, as a backfill is.
         if span.start in growing and not _begins_a_day(span.start):

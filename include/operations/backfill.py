@@ -35,10 +35,10 @@ def days(
     first = first or last
     last = last or now.date()
     assert first is not None  # one of the two is given
-    if last < first:
-        raise SettingsError(f"the last day, {last}, is before the first, {first}")
     if first > now.date():
         raise SettingsError(f"{first} lies ahead: there is nothing to fetch yet")
+    if last < first:
+        raise SettingsError(f"the last day, {last}, is before the first, {first}")
     return [first + timedelta(days=number) for number in range((min(last, now.date()) - first).days + 1)]
 
 

@@ -11,7 +11,7 @@ from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.gaps import Asked, Span
 from include.storage.gap_store import PROOF_AFTER, Due, GapStore
 
-#: So far back holes are looked for by themselves; older days are for backfill_bars.
+#: So far back holes are looked for by themselves, from a symbol's first candle on; older days are for backfill_bars.
 LOOK_BACK = timedelta(days=7)
 #: The last minutes are still on their way.
 ON_ITS_WAY = timedelta(minutes=3)

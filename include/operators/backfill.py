@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
 
@@ -12,6 +12,9 @@ from include.market.event import ASSET_CLASSES, AssetClass
 from include.operators.ingestion import AUTOMATIC, FIRST
 from include.operators.pools import pool_of
 from include.settings import settings
+
+if TYPE_CHECKING:
+    from include.operations.backfill import DayOf
 
 #: What a run has brought; its metadata has the counts of each symbol.
 BARS = Asset("market_bars")
@@ -80,7 +83,10 @@ def part_task(asset_class: AssetClass) -> dict[str, Any]:
 
 
 def plan(asset_class: AssetClass) -> list[dict[str, str]]:
-    """`{symbol, day}` of each mapped task of this class. Raises SettingsError, psycopg.Error."""
+    """`{symbol, day}` of each mapped task of this class; in a dry run none, and in the log what they would do.
+
+    Raises SettingsError, psycopg.Error.
+    """
     from include.operations import backfill
     from include.operators.services import connected_settings, database_url
     from include.sources.base import MINUTE_BARS
@@ -100,12 +106,38 @@ def plan(asset_class: AssetClass) -> list[dict[str, str]]:
     symbols = backfill.chosen(params["symbols"], configured[asset_class])
     with GapStore(database_url("postgres_default")) as store:
         sessions = store.session_days(asset_class, wanted[0], wanted[-1])
+        if context["dag_run"].run_type == "scheduled":
+            # It completes the days that were collected; what lies before is for who asks for it.
+            symbols = store.collected_before(symbols, interval[1] if interval else datetime.now(UTC))
     found = backfill.parts(symbols, wanted, sessions)
+    if params["dry_run"]:
+        _preview(asset_class, found)
+        return []
     return [{"symbol": each.symbol, "day": f"{each.day}"} for each in found]
 
 
+def _preview(asset_class: AssetClass, found: Sequence[DayOf]) -> None:
+    """What is missing and what fetching it costs, in the log and as the XCom `preview`."""
+    from include.operators.history import Backfiller
+    from include.operators.services import connected_settings
+
+    context = get_current_context()
+    with Backfiller(connected_settings(), asset_class, _only(context["params"])) as backfiller:
+        previews = [backfiller.preview(part.symbol, part.day) for part in found]
+        spare = backfiller.history.spare() if found else 0
+    for each in previews:
+        holes = f": {', '.join(each['spans'][:20])}" + (" ..." if len(each["spans"]) > 20 else "")
+        print(
+            f"{each['symbol']} {each['day']}: {each['missing']} minutes are missing{holes if each['missing'] else ''}"
+        )
+    minutes, calls = (sum(each[name] for each in previews) for name in ("missing", "calls"))
+    print(f"In all {minutes:,} minutes of {len(found)} symbols and days; fetching them costs {calls:,} calls", end="")
+    print(f", of which {spare:,} may be made now" if calls else "")
+    context["ti"].xcom_push(key="preview", value={"minutes": minutes, "calls": calls, "parts": previews})
+
+
 def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
-    """One symbol and day: what is missing and its cost in a dry run, else what was done.
+    """One symbol and day: what was done.
 
     Raises SettingsError, DayIsCold, PublishError, MarketDataError where no source could say, psycopg.Error.
     """
@@ -115,12 +147,8 @@ def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
 
     context = get_current_context()
     context["part_name"] = f"{part['symbol']} {part['day']}"  # type: ignore[typeddict-unknown-key]
-    params = context["params"]
-    only = None if params["source"] == AUTOMATIC else str(params["source"])
     symbol, day = part["symbol"], date.fromisoformat(part["day"])
-    with Backfiller(connected_settings(), asset_class, only) as backfiller:
-        if params["dry_run"]:
-            return backfiller.preview(symbol, day)
+    with Backfiller(connected_settings(), asset_class, _only(context["params"])) as backfiller:
         done = backfiller.fill(str(context["dag_run"].run_id), symbol, day)
     if not done.fetched.sources and done.stored.missing_before:
         raise Transient(f"{symbol} {day}: no source could say: {done.fetched.reason}")
@@ -141,7 +169,7 @@ def report(stock: Any, crypto: Any) -> dict[str, Any]:
     context = get_current_context()
     planned = [part for parts in (stock, crypto) for part in parts or ()]
     if context["params"]["dry_run"]:
-        return {"dry_run": True, "parts": len(planned)}
+        return {"dry_run": True}
     with GapStore(database_url("postgres_default")) as store:
         rows = store.results(str(context["dag_run"].run_id))
     counts = by_symbol(rows)
@@ -153,6 +181,10 @@ def report(stock: Any, crypto: Any) -> dict[str, Any]:
         more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""
         raise AirflowFailException(f"not done: {', '.join(failed[:10])}{more}; their logs say why")
     return {"parts": len(planned), "symbols": counts}
+
+
+def _only(params: Mapping[str, Any]) -> str | None:
+    return None if params["source"] == AUTOMATIC else str(params["source"])
 
 
 def _day(value: str | None) -> date | None:

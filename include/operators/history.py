@@ -55,14 +55,12 @@ class Backfiller:
         window = day_span(day)
         missing = self.gaps.missing(window, symbol)
         cost = self.history.cost(catalogue().get(symbol), micros(window.start), micros(window.end))
-        spans = [f"{span.start:%H:%M} to {span.end:%H:%M} ({span.minutes} min)" for span in missing]
         minutes = sum(span.minutes for span in missing)
-        print(f"{symbol} {day}: {minutes} minutes are missing: {', '.join(spans[:50]) or 'none'}")
         return {
             "symbol": symbol,
             "day": f"{day}",
             "missing": minutes,
-            "spans": spans[:50],
+            "spans": [f"{span.start:%H:%M} and {span.minutes} min" for span in missing],
             "source": None if cost is None else cost.source,
             "calls": 0 if cost is None or not minutes else cost.calls,
             "units": 0 if cost is None or not minutes else cost.units,

@@ -46,6 +46,7 @@ _NAMES = [field.name for field in fields(StoredEvent)]
 _EVENTS = SQL(
     "SELECT DISTINCT ON (event_time, event_id) {} FROM market_events"
     " WHERE symbol = %(symbol)s AND event_time >= %(start)s AND event_time < %(end)s"
+    " AND (%(as_of)s::timestamptz IS NULL OR ingested_at <= %(as_of)s)"
     " ORDER BY event_time, event_id, revision DESC LIMIT %(limit)s"
 ).format(SQL(", ").join(map(Identifier, _NAMES)))
 # No day can leave the table while this is held, so none is missing from both places.
@@ -59,7 +60,9 @@ _COLD_FILES = (
 class EventReads(Protocol):
     """What the API asks; may raise DatabaseUnavailable."""
 
-    def events(self, symbol: str, start: datetime, end: datetime, limit: int) -> list[StoredEvent]: ...
+    def events(
+        self, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None = None
+    ) -> list[StoredEvent]: ...
 
 
 class EventReader(ReadConnections):
@@ -69,9 +72,14 @@ class EventReader(ReadConnections):
         super().__init__(database_url)
         self._archive = archive
 
-    def events(self, symbol: str, start: datetime, end: datetime, limit: int) -> list[StoredEvent]:
-        """The first `limit` events with start <= event_time < end, oldest first, each in its newest revision."""
-        wanted = (symbol, start, end, limit)
+    def events(
+        self, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None = None
+    ) -> list[StoredEvent]:
+        """The first `limit` events with start <= event_time < end, oldest first, each in its newest revision.
+
+        `as_of`: only what had come by then.
+        """
+        wanted = (symbol, start, end, limit, as_of)
         held, files = self._in_postgres(*wanted)
         try:
             filed = self._in_files(files, *wanted)
@@ -85,11 +93,11 @@ class EventReader(ReadConnections):
         return merged([*filed, *held], limit) if filed else held
 
     def _in_postgres(
-        self, symbol: str, start: datetime, end: datetime, limit: int
+        self, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None
     ) -> tuple[list[StoredEvent], list[str]]:
         """Rows of the table, and files of the cold days in the range, as of one moment."""
         last = end - timedelta(microseconds=1)
-        bound = {"relation": EVENTS, "symbol": symbol, "start": start, "end": end, "limit": limit}
+        bound = {"relation": EVENTS, "symbol": symbol, "start": start, "end": end, "limit": limit, "as_of": as_of}
         with self.connection() as connection, connection.transaction():
             connection.execute(_NO_DAY_LEAVES)
             files = [row["file"] for row in connection.execute(_COLD_FILES, bound | {"end": last})]
@@ -97,9 +105,9 @@ class EventReader(ReadConnections):
                 return cursor.execute(_EVENTS, bound).fetchall(), files
 
     def _in_files(
-        self, files: Sequence[str], symbol: str, start: datetime, end: datetime, limit: int
+        self, files: Sequence[str], symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None
     ) -> list[StoredEvent]:
-        return [row for file in files for row in _in_file(self._archive / file, symbol, start, end, limit)]
+        return [row for file in files for row in _in_file(self._archive / file, symbol, start, end, limit, as_of)]
 
 
 def merged(rows: Iterable[StoredEvent], limit: int) -> list[StoredEvent]:
@@ -112,13 +120,17 @@ def merged(rows: Iterable[StoredEvent], limit: int) -> list[StoredEvent]:
     return sorted(newest.values(), key=lambda row: (row.event_time, row.event_id))[:limit]
 
 
-def _in_file(path: Path, symbol: str, start: datetime, end: datetime, limit: int) -> Sequence[StoredEvent]:
+def _in_file(
+    path: Path, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None
+) -> Sequence[StoredEvent]:
     """All revisions of at least the first `limit` events of the range; the file is in their order."""
     wanted = (
         (pc.field("symbol") == symbol)
         & (pc.field("event_time") >= start.astimezone(UTC))
         & (pc.field("event_time") < end.astimezone(UTC))
     )
+    if as_of is not None:
+        wanted &= pc.field("ingested_at") <= as_of.astimezone(UTC)
     rows: list[dict[str, Any]] = []
     for batch in dataset.dataset(path).scanner(columns=_NAMES, filter=wanted).to_batches():
         rows += batch.to_pylist()

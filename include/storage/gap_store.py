@@ -33,12 +33,12 @@ PAUSE = timedelta(minutes=2)
 REPAIR_LASTS = timedelta(minutes=15)
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('market.data_gaps'))"
-# Of a symbol that is collected again, its older history is not expected; a first poll reaches back some hours.
+# A history is whole from its first candle in the window on, whoever brought that; what lies before nobody asked for.
 _MISSING = """
 SELECT m.symbol, m.minute FROM missing_minutes(%(since)s, %(until)s, %(symbols)s) m
 JOIN instruments i USING (symbol) CROSS JOIN LATERAL (
     SELECT min(c.window_start) AS first FROM candles c
-    WHERE c.symbol = m.symbol AND c.interval = '1m' AND c.window_start >= i.collected_since - interval '1 day') began
+    WHERE c.symbol = m.symbol AND c.interval = '1m' AND c.window_start >= %(since)s) began
 WHERE m.minute >= coalesce(began.first, i.collected_since)
 ORDER BY m.symbol, m.minute
 """
@@ -48,11 +48,11 @@ WHERE state <> 'filled' AND gap_start < %(until)s AND gap_end > %(since)s
   AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s)) ORDER BY symbol, gap_start
 """
 _CLASSES = "SELECT symbol, asset_class FROM instruments WHERE is_collected"
-# Whatever came in that time shows that we were there.
+# Whatever came in that time shows that we were there; what came in its first two minutes may be of before.
 _WAS_UP = """
 SELECT EXISTS (
     SELECT FROM market_events WHERE event_time >= %(start)s - interval '1 hour' AND event_time < %(end)s
-      AND ingested_at >= %(start)s + interval '1 minute' AND ingested_at < %(end)s) AS up
+      AND ingested_at >= %(start)s + interval '2 minutes' AND ingested_at < %(end)s) AS up
 """
 _OPEN = """
 INSERT INTO data_gaps (symbol, interval, gap_start, gap_end, cause, next_attempt_at)
@@ -103,6 +103,7 @@ CROSS JOIN LATERAL (SELECT (d.at AT TIME ZONE 'UTC')::date AS day) utc
 WHERE s.asset_class = %(asset_class)s AND s.closes_at > %(first)s::date - 1 AND s.opens_at < %(last)s::date + 2
   AND utc.day BETWEEN %(first)s AND %(last)s ORDER BY utc.day
 """
+_COLLECTED = "SELECT symbol FROM instruments WHERE is_collected AND symbol = ANY (%s) AND collected_since < %s"
 _RESULTS = """
 SELECT symbol, day, source, bars_fetched AS fetched, bars_new AS new, bars_changed AS changed,
        bars_unchanged AS unchanged, bars_left AS left, bars_refused AS refused, missing_before, missing_after, calls
@@ -161,6 +162,12 @@ class GapStore:
             return None
         rows = self._connection.execute(_SESSION_DAYS, {"asset_class": asset_class, "first": first, "last": last})
         return [row["day"] for row in rows]
+
+    def collected_before(self, symbols: Sequence[str], moment: datetime) -> list[str]:
+        """Those of the symbols that were collected by then."""
+        rows = self._connection.execute(_COLLECTED, (list(symbols), moment)).fetchall()
+        collected = {row["symbol"] for row in rows}
+        return [symbol for symbol in symbols if symbol in collected]
 
     def missing(self, window: Span, symbol: str) -> list[Span]:
         """Minutes in session of the window, and before now, without a bar or a trade."""
@@ -232,10 +239,12 @@ class GapStore:
     ) -> Cause:
         """By what is known before a source is asked."""
         others = [one for one, its in classes.items() if its == classes.get(symbol) and one != symbol]
-        if not all(_has(missing.get(one, ()), span) for one in others):
+        if span.end - span.start < FEW or not all(_has(missing.get(one, ()), span) for one in others):
             return "unknown"
         row = self._connection.execute(_WAS_UP, {"start": span.start, "end": span.end}).fetchone()
-        return "source outage" if row and row["up"] else "our outage"
+        if not (row and row["up"]):
+            return "our outage"
+        return "source outage" if others else "unknown"
 
     def _write(self, symbol: str, changed: Changes, causes: Mapping[Span, Cause]) -> None:
         execute = self._connection.execute

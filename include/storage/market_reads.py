@@ -9,11 +9,13 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 import redis
+from psycopg import Cursor
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
 from include.market.candle import Candle
 from include.market.timeframe import BASE, TIMEFRAME_SECONDS, Timeframe, rolled_up
+from include.storage.archive_catalogue import EVENTS, refuse_cold
 from include.storage.read_connections import DatabaseUnavailable as DatabaseUnavailable
 from include.storage.read_connections import ReadConnections
 
@@ -28,6 +30,18 @@ _CANDLES = SQL(
     " AND (%(start)s::timestamptz IS NULL OR window_start >= %(start)s)"
     " ORDER BY window_start DESC LIMIT %(rows)s"
 ).format(_COLUMNS)
+# Of windows that are stored: what was known at a moment is never of more.
+_SINCE = (
+    "SELECT min(window_start) AS since FROM (SELECT window_start FROM candles WHERE symbol = %(symbol)s"
+    " AND interval = %(base)s AND window_start < %(before)s"
+    " AND (%(start)s::timestamptz IS NULL OR window_start >= %(start)s)"
+    " ORDER BY window_start DESC LIMIT %(rows)s) AS newest"
+)
+_AS_OF = SQL(
+    "SELECT {}, window_start + %(length)s <= %(as_of)s - interval '10 minutes' AS is_final, %(as_of)s AS updated_at"
+    " FROM candles_as_of(%(as_of)s, %(since)s, %(before)s, ARRAY[%(symbol)s]) WHERE interval = %(base)s"
+    " ORDER BY window_start DESC LIMIT %(rows)s"
+).format(SQL(", ").join(Identifier(field.name) for field in fields(Candle)[:-2]))
 _LATEST = SQL(
     "SELECT c.* FROM unnest(%s::text[]) AS wanted(symbol) CROSS JOIN LATERAL ("
     "SELECT {} FROM candles WHERE symbol = wanted.symbol AND interval = '1m'"
@@ -59,6 +73,7 @@ class CandleReads(Protocol):
         limit: int = 500,
         before: datetime | None = None,
         start: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> list[Candle]: ...
     def latest_closes(self, symbols: Sequence[str]) -> dict[str, Candle]: ...
     def sparklines(self, symbols: Sequence[str], points: int) -> dict[str, list[Decimal]]: ...
@@ -95,8 +110,12 @@ class MarketReader(ReadConnections):
         limit: int = 500,
         before: datetime | None = None,
         start: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> list[Candle]:
-        """The newest `limit` candles with start <= window_start < before, oldest first."""
+        """The newest `limit` candles with start <= window_start < before, oldest first.
+
+        `as_of`: counted from the events that had come by then. Raises DayIsCold where those are in the archive.
+        """
         base = BASE[interval]
         parts = TIMEFRAME_SECONDS[interval] // TIMEFRAME_SECONDS[base]
         # One window more than asked: the oldest may be cut by the row limit and is then left out.
@@ -109,7 +128,10 @@ class MarketReader(ReadConnections):
             "rows": rows,
         }
         with self.connection() as connection, connection.cursor(row_factory=class_row(Candle)) as cursor:
-            found = cursor.execute(_CANDLES, bound).fetchall()
+            if as_of is None:
+                found = cursor.execute(_CANDLES, bound).fetchall()
+            else:
+                found = _known(cursor, bound, as_of, timedelta(seconds=TIMEFRAME_SECONDS[base]))
         found.reverse()
         if parts == 1:
             return found
@@ -135,6 +157,18 @@ class MarketReader(ReadConnections):
         with self.connection() as connection:
             row = connection.execute(_LAST).fetchone()
         return row["last"] if row else None
+
+
+def _known(cursor: Cursor[Candle], bound: Mapping[str, Any], as_of: datetime, length: timedelta) -> list[Candle]:
+    """Newest first, from the events that had come by then."""
+    before = min(bound["before"] or as_of, as_of)
+    wanted = {**bound, "before": before, "as_of": as_of, "length": length}
+    row = cursor.connection.execute(_SINCE, wanted).fetchone()
+    since = row["since"] if row else None
+    if since is None:
+        return []
+    refuse_cold(cursor.connection, EVENTS, since.date(), (before - timedelta(microseconds=1)).date())
+    return cursor.execute(_AS_OF, {**wanted, "since": since}).fetchall()
 
 
 def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads) -> dict[str, Price]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 
 from include.market.event import AssetClass, MarketEvent, Source
 from include.storage.archive_catalogue import DayIsCold
 from include.storage.history_store import Part
+from include.storage.market_reads import MarketReader
 from include.storage.stream_store import StreamStore
+from spark_jobs.as_of import figures_as_of, main
 from spark_jobs.backfill import Stored, store_bars
 from tests.integration.quality_world import (
     COIN,
@@ -37,6 +42,14 @@ TABLES = {
     " bollinger_lower, volatility_20, log_return",
     "price_anomalies": "symbol, interval, window_start, metric, value, mean, stddev, z_score, severity",
 }
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The settings that the command reads."""
+
+    database_url: str
+    writer_database_url: str | None = None
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +101,13 @@ def assert_close(found: dict[str, list[tuple[Any, ...]]], expected: dict[str, li
     """Candles to the last digit, figures within 1e-9."""
     assert found["candles"] == expected["candles"]
     for table in ("indicators", "price_anomalies"):
-        assert len(found[table]) == len(expected[table])
-        for one, other in zip(found[table], expected[table], strict=True):
-            for value, wanted in zip(one, other, strict=True):
-                assert value == (pytest.approx(wanted, rel=1e-9, abs=1e-15) if isinstance(wanted, float) else wanted)
+        assert_same(found[table], expected[table])
+
+
+def assert_same(found: Sequence[tuple[Any, ...]], expected: Sequence[tuple[Any, ...]]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        for value, wanted in zip(one, other, strict=True):
+            assert value == (pytest.approx(wanted, rel=1e-9, abs=1e-15) if isinstance(wanted, float) else wanted)
 
 
 def lose(world: World, symbol: str, minutes: Sequence[int], *, events: bool = True) -> None:
@@ -179,6 +195,40 @@ def test_another_close_is_a_revision_and_changes_what_depends_on_it_and_nothing_
     assert world.execute("SELECT * FROM candle_differences('2025-11-24', %s)", END) == []
     # The revised figures once more are no further revision, the first ones would be.
     assert backfill(world, [revised]).changed == 0
+
+
+def test_figures_of_any_moment_are_those_that_stood_then(
+    world: World, week: dict[AssetClass, list[MarketEvent]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = bars_of(week, LIQUID, HALF_DAY)
+    before = [row for row in rows(world)["indicators"] if row[0] == LIQUID]
+    closes = [row for row in rows(world)["candles"] if row[0] == LIQUID]
+    revised = msgspec.structs.replace(bars[104], close=bars[104].high, ingested_at=int(END.timestamp() * 1e6) + 9)
+    backfill(world, [revised])
+    after = [row for row in rows(world)["indicators"] if row[0] == LIQUID]
+    assert after != before
+    for moment, expected in ((END, before), (END + timedelta(hours=1), after)):
+        found = figures_as_of(world.writer_url, LIQUID, END, moment)
+        columns = found.indicators.select(TABLES["indicators"].split(", ")).sort_by(
+            [(name, "ascending") for name in ("symbol", "interval", "window_start")]
+        )
+        assert_same([tuple(one.values()) for one in columns.to_pylist()], expected)
+    monkeypatch.setattr("spark_jobs.as_of.settings", lambda: Chosen(world.writer_url))
+    assert main([LIQUID, "--at", f"{END.isoformat()}", "--to", f"{tmp_path}"]) == 0
+    assert pq.read_table(tmp_path / "candles.parquet").num_rows == len(closes)
+    reader = MarketReader(world.writer_url)
+    at = datetime.fromtimestamp(revised.event_time / 1e6, UTC)
+    then, now = (
+        reader.candles(LIQUID, "1m", 500, at + timedelta(minutes=1), at, as_of=moment)[-1]
+        for moment in (END, END + timedelta(hours=1))
+    )
+    assert (then.close, now.close, now.updated_at) == (bars[104].close, revised.close, END + timedelta(hours=1))
+    stored = reader.candles(LIQUID, "5m", 40, END)
+    known = reader.candles(LIQUID, "5m", 40, END, as_of=END + timedelta(hours=1))
+    assert [replace(each, updated_at=END, is_final=True) for each in known] == [
+        replace(each, updated_at=END, is_final=True) for each in stored
+    ]
+    reader.close()
 
 
 def test_bars_of_another_source_and_of_traded_minutes_are_left(

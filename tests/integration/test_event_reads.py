@@ -146,8 +146,10 @@ def test_a_day_that_goes_while_it_is_read_is_read_all_the_same(
     looked = reader._in_postgres
     looks: list[list[str]] = []
 
-    def look(symbol: str, start: datetime, end: datetime, limit: int) -> tuple[list[StoredEvent], list[str]]:
-        found = looked(symbol, start, end, limit)
+    def look(
+        symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None
+    ) -> tuple[list[StoredEvent], list[str]]:
+        found = looked(symbol, start, end, limit, as_of)
         looks.append(found[1])
         if len(looks) == 1:
             with trial.archive() as archive:

@@ -48,10 +48,13 @@ class MemoryEvents:
         self.held = [replace(EVENT, event_id=f"yahoo:AAPL:bar60:{n}", event_time=at) for n, at in enumerate(times)]
         self.up = True
 
-    def events(self, symbol: str, start: datetime, end: datetime, limit: int) -> list[StoredEvent]:
+    def events(
+        self, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None = None
+    ) -> list[StoredEvent]:
         if not self.up:
             raise DatabaseUnavailable("the database does not answer: connection refused")
-        return [row for row in self.held if row.symbol == symbol and start <= row.event_time < end][:limit]
+        known = [row for row in self.held if as_of is None or row.ingested_at <= as_of]
+        return [row for row in known if row.symbol == symbol and start <= row.event_time < end][:limit]
 
 
 @pytest.fixture
@@ -115,6 +118,16 @@ def test_the_range_is_the_last_hour_unless_it_says(
     times = [event["event_time"][11:16] for event in body["events"]]
     assert (times[0], times[-1], len(times)) == (first, last, count)
     assert body["is_complete"]
+
+
+def test_what_was_known_at_a_moment_can_be_asked_for(client: TestClient, reader: MemoryEvents) -> None:
+    reader.held[70] = replace(reader.held[70], ingested_at=NOW)
+    bounds = {"start": "2026-03-02T13:30:00", "end": "2026-03-02T15:30:00"}
+    assert len(client.get("/api/v1/events/AAPL", params=bounds).json()["events"]) == 120
+    then = client.get("/api/v1/events/AAPL", params={**bounds, "as_of": "2026-03-02T15:59:00+01:00"}).json()
+    assert len(then["events"]) == 119
+    wrong = client.get("/api/v1/events/AAPL", params={"as_of": "yesterday"})
+    assert wrong.status_code == 422
 
 
 def test_one_can_go_on_where_the_limit_cut(client: TestClient) -> None:

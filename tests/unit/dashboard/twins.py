@@ -58,6 +58,7 @@ class MemoryReader:
         limit: int = 500,
         before: datetime | None = None,
         start: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> list[Candle]:
         found = [
             each

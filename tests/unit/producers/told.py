@@ -87,7 +87,12 @@ class ToldSource:
         return Declaration(self.name, capabilities, rates=())
 
     def questions(
-        self, want: Want, instruments: Sequence[Instrument], since_us: Mapping[str, int], now_us: int
+        self,
+        want: Want,
+        instruments: Sequence[Instrument],
+        since_us: Mapping[str, int],
+        now_us: int,
+        until_us: int | None = None,
     ) -> list[Question]:
         return [
             Question(want, (instrument,), f"/{instrument.symbol}", {}, since_us[instrument.symbol])
