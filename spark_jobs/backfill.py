@@ -43,11 +43,18 @@ class Stored:
 
 
 def store_bars(
-    store: StreamStore, part: Part, bars: Sequence[MarketEvent], asset_class: AssetClass, delay: timedelta
+    store: StreamStore,
+    part: Part,
+    bars: Sequence[MarketEvent],
+    asset_class: AssetClass,
+    delay: timedelta,
+    *,
+    revise: bool = True,
 ) -> Stored:
     """Bars of the part's symbol and UTC day, and all that follows from them, in one transaction.
 
-    The same bars again change nothing. Raises DayIsCold where the day is only in the archive, psycopg.Error.
+    The same bars again change nothing; without `revise` only minutes that are missing are taken. Raises DayIsCold where
+    the day is only in the archive, OtherShares for bars that a split has changed, psycopg.Error.
     """
     start = datetime.combine(part.day, time(), UTC)
     end = start + timedelta(days=1)
@@ -55,7 +62,7 @@ def store_bars(
         batch.refuse_cold(part.day, part.day)
         batch.make_days([part.day])
         before = batch.history.missing(part.symbol, start, end)
-        verdicts = batch.history.compare(event_table(bars)) if bars else {}
+        verdicts = batch.history.compare(event_table(bars), revise=revise) if bars else {}
         changed = _count_again(batch, asset_class, delay) if bars else 0
         missing = batch.history.missing(part.symbol, start, end) if changed else before
         batch.history.record(part, verdicts, len(before), len(missing))

@@ -15,6 +15,7 @@ import structlog
 from pyspark.sql import DataFrame
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from include.code_version import code_version
 from include.errors import LeaseLost
 from include.market.event import AssetClass
 from include.storage.cache import CacheManager, LatestPrice
@@ -137,6 +138,7 @@ class EventSink:
             "min_event_time": pc.min(new["event_time"]).as_py(),
             "max_event_time": newest,
             "control_sum": control_sum(new),
+            "code_version": code_version(),
         }
         batch.close_ledger(batch_id, self.epoch, facts)
         return new

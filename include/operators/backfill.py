@@ -73,6 +73,11 @@ def part_task(asset_class: AssetClass) -> dict[str, Any]:
                     reason="A setting or a name in the form cannot be used; another try would meet it again.",
                 ),
                 RetryRule(
+                    exception="include.storage.history_store.OtherShares",
+                    action=RetryAction.FAIL,
+                    reason="The bars look adjusted for a split that is not known yet.",
+                ),
+                RetryRule(
                     exception="include.storage.archive_catalogue.DayIsCold",
                     action=RetryAction.FAIL,
                     reason="The day is only in the archive: bring it back first.",
@@ -134,6 +139,30 @@ def _preview(asset_class: AssetClass, found: Sequence[DayOf]) -> None:
     print(f"In all {minutes:,} minutes of {len(found)} symbols and days; fetching them costs {calls:,} calls", end="")
     print(f", of which {spare:,} may be made now" if calls else "")
     context["ti"].xcom_push(key="preview", value={"minutes": minutes, "calls": calls, "parts": previews})
+
+
+def learn_actions() -> dict[str, Any]:
+    """Splits and dividends of the stocks: a day from before a split comes in other shares.
+
+    A source that does not answer is said so, and stops nothing. Raises psycopg.Error.
+    """
+    from include.errors import SourceError
+    from include.operators.history import Backfiller
+    from include.operators.services import connected_settings
+
+    context, chosen = get_current_context(), connected_settings()
+    if context["params"]["dry_run"]:
+        return {"dry_run": True}
+    named = context["params"]["symbols"]
+    changed: dict[str, int] = {}
+    unasked: dict[str, str] = {}
+    with Backfiller(chosen, "stock") as backfiller:
+        for symbol in (symbol for symbol in chosen.stock_symbols if not named or symbol in named):
+            try:
+                changed[symbol] = backfiller.learn_actions(symbol, datetime.now(UTC))
+            except SourceError as error:
+                unasked[symbol] = f"{type(error).__name__}: {error}"
+    return {"changed": {symbol: count for symbol, count in changed.items() if count}, "unasked": unasked}
 
 
 def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:

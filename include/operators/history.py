@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from include.market.calendar import NEW_YORK
+from include.market.corporate_action import as_traded, half_adjusted, split_ratio
 from include.market.gaps import Span
 from include.producers.history import Fetched, History
 from include.settings import Settings, required
 from include.sources.catalogue import catalogue
+from include.storage.corporate_actions import actions_of, keep_actions
 from include.storage.gap_store import GapStore
 from include.storage.history_store import Part
 from include.storage.stream_store import StreamStore
 from spark_jobs.backfill import Stored, store_bars
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from include.market.event import AssetClass
+    from include.market.event import AssetClass, MarketEvent
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_EPOCH = 0
+#: Further back no bar can be fetched, nor any dividend be of use.
+ACTIONS_BACK = timedelta(days=730)
+#: About a split, a source may have applied it to a part of a day.
+NEAR_A_SPLIT = timedelta(days=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Backfiller:
         self.history = History.connected(configuration, asset_class, only)
         self.gaps = GapStore(url)
         self._store = StreamStore(url, _NO_EPOCH)
+        self._url = url
         self._asset_class = asset_class
         self._delay = timedelta(seconds=configuration.watermark_seconds)
 
@@ -76,14 +85,40 @@ class Backfiller:
         window = day_span(day)
         start, end = span or window
         fetched = self.history.fetch(catalogue().get(symbol), micros(start), micros(end), wanted)
+        fetched, bars, ratio = self._as_traded(fetched, symbol, day)
         source = fetched.bars[0].source if fetched.bars else next(iter(fetched.sources), None)
         part = Part(
             run_id, symbol, day, "1m", source, len(fetched.bars) + fetched.left, fetched.left, fetched.refused,
             fetched.calls, fetched.reason or None,
         )  # fmt: skip
-        stored = store_bars(self._store, part, fetched.bars, self._asset_class, self._delay)
+        stored = store_bars(self._store, part, bars, self._asset_class, self._delay, revise=ratio == 1)
         self.gaps.follow(window, [symbol], only_known=True)
         return Filled(fetched, stored)
+
+    def learn_actions(self, symbol: str, now: datetime) -> int:
+        """Ask for the symbol's splits and dividends of two years; how many are new or said otherwise.
+
+        Raises the SourceError tree, psycopg.Error.
+        """
+        found = self.history.actions(catalogue().get(symbol), micros(now - ACTIONS_BACK))
+        return keep_actions(self._url, symbol, found)
+
+    def _as_traded(self, fetched: Fetched, symbol: str, day: date) -> tuple[Fetched, Sequence[MarketEvent], Fraction]:
+        """Bars in the shares of their day, and the ratio of the splits since that their source had applied."""
+        if self._asset_class != "stock" or not fetched.bars:
+            return fetched, fetched.bars, Fraction(1)
+        actions = actions_of(self._url, symbol)
+        near = [action.ratio for action in actions if abs(action.ex_date - day) <= NEAR_A_SPLIT]
+        torn = half_adjusted(fetched.bars, near)
+        if torn is not None:
+            at = _EPOCH + timedelta(microseconds=torn.event_time)
+            reason = f"half-adjusted: from {at:%H:%M} on the bars are in other shares; nothing of the day was taken"
+            return replace(fetched, bars=(), is_whole=False, reason=reason), (), Fraction(1)
+        # Alpha Vantage is asked for prices as traded; Yahoo's are in the shares of now.
+        if any(bar.source != "yahoo" for bar in fetched.bars):
+            return fetched, fetched.bars, Fraction(1)
+        ratio = split_ratio(actions, day, datetime.now(NEW_YORK).date())
+        return fetched, fetched.bars if ratio == 1 else as_traded(fetched.bars, ratio), ratio
 
     def close(self) -> None:
         self.history.close()

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from include.errors import BadPayload, EmptyRange, SettingsError, SourceError, SymbolUnknown
+from include.market.corporate_action import CorporateAction
 from include.market.event import AssetClass, MarketEvent, Source, encode, reason_invalid
 from include.market.instrument import Instrument
 from include.producers.failover import Candidate
@@ -21,7 +22,17 @@ from include.producers.market_producer import Parts, connected_parts
 from include.producers.progress import TradedMinutes
 from include.producers.publisher import Publisher
 from include.settings import Settings
-from include.sources.base import END_OF_DAY, MINUTE_BARS, MINUTE_US, Clock, FetchResult, Question, Rejected, Want
+from include.sources.base import (
+    ACTIONS,
+    END_OF_DAY,
+    MINUTE_BARS,
+    MINUTE_US,
+    Clock,
+    FetchResult,
+    Question,
+    Rejected,
+    Want,
+)
 from include.sources.client import rejected
 from include.sources.gate import Gate
 from include.sources.health import Health
@@ -150,6 +161,20 @@ class History:
             is_whole=tally.is_whole and bool(tally.sources),
             reason="; ".join(tally.reasons),
         )
+
+    def actions(self, instrument: Instrument, since_us: int) -> list[CorporateAction]:
+        """Splits and dividends since then, by the first source that tells of them.
+
+        Raises the SourceError tree; empty where no source tells of any.
+        """
+        for candidate in self._candidates:
+            source = candidate.client.source
+            offered = source.declaration.offers(instrument.asset_class, ACTIONS, source.plan)
+            if offered is not None and candidate.name in instrument.ids:
+                since = {instrument.symbol: since_us}
+                (question,) = source.questions(ACTIONS, [instrument], since, self._clock())
+                return candidate.client.fetch(question).actions
+        return []
 
     def cost(self, instrument: Instrument, start_us: int, end_us: int) -> Cost | None:
         """What `fetch` would cost, asked of nobody; None where no source knows the instrument."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from include.errors import SourceError, SymbolUnknown
+from include.market.corporate_action import CorporateAction
 from include.market.event import MICROSECONDS, AssetClass, Kind, MarketEvent, Source
 from include.market.instrument import Instrument
 
@@ -27,7 +28,7 @@ END_OF_DAY = 86_400
 class Want:
     """What can be asked for: a kind of event and, for bars, their length in seconds."""
 
-    kind: Kind
+    kind: Kind | Literal["action"]
     seconds: int = 0
 
     @property
@@ -40,6 +41,8 @@ MINUTE_BARS = Want("bar", 60)
 DAILY_BARS = Want("bar", 86_400)
 QUOTES = Want("quote")
 TRADES = Want("trade")
+#: Splits and dividends.
+ACTIONS = Want("action")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class FetchResult:
     """`dropped` counts rows that are no fault (open bars, rows without a trade), by reason."""
 
     events: list[MarketEvent] = field(default_factory=list)
+    actions: list[CorporateAction] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     #: The question that brings the rest, where the source gives no more at once.
@@ -148,6 +152,7 @@ class FetchResult:
     def add(self, other: FetchResult) -> None:
         """Takes over what another answer gave, its `more` too."""
         self.events += other.events
+        self.actions += other.actions
         self.rejected += other.rejected
         self.dropped += other.dropped
         self.more = other.more

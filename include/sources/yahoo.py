@@ -28,6 +28,7 @@ from include.market.event import MAX_AHEAD_US, MAX_DECIMALS, MICROSECONDS, Marke
 from include.market.instrument import Instrument
 from include.settings import Settings
 from include.sources.base import (
+    ACTIONS,
     MINUTE_BARS,
     MINUTE_US,
     QUOTES,
@@ -44,6 +45,7 @@ from include.sources.base import (
 from include.sources.client import Transport
 from include.sources.http import epoch_us, exact, retry_at, server_time_us
 from include.sources.strict import decode
+from include.sources.yahoo_actions import actions_question, read_actions
 
 #: One request may span 8 days of one-minute bars, 30 days back; one that straddles a limit gets nothing.
 SPAN_SECONDS = 8 * 24 * 3600 - 60
@@ -52,7 +54,11 @@ DEPTH_US = (30 * 24 * 60 - 10) * MINUTE_US
 _QUOTE_SECONDS = 300
 DECLARATION = Declaration(
     name="yahoo",
-    capabilities=(Capability(MINUTE_BARS, "stock", carries=(QUOTES,)), Capability(QUOTES, "stock")),
+    capabilities=(
+        Capability(MINUTE_BARS, "stock", carries=(QUOTES,)),
+        Capability(QUOTES, "stock"),
+        Capability(ACTIONS, "stock"),
+    ),
     rates=(RateRule("yahoo_calls_per_minute", 60), RateRule("yahoo_calls_per_hour", 3600, default=2_000)),
     # No limit is documented, and no Retry-After comes: addresses were shut out for over a quarter of an hour.
     cooldown_seconds=900,
@@ -145,6 +151,8 @@ class YahooSource:
         if want == QUOTES:
             start = now_us // MICROSECONDS - _QUOTE_SECONDS
             return [_chart_question(QUOTES, instrument, start, now_us) for instrument in instruments]
+        if want == ACTIONS:
+            return [actions_question(instrument, since_us[instrument.symbol], now_us) for instrument in instruments]
         raise ValueError(f"yahoo is not asked for {want.name}")
 
     def refusal(self, answer: Answer, now_us: int) -> SourceError | None:
@@ -172,6 +180,8 @@ class YahooSource:
     def read(self, question: Question, answer: Answer, now_us: int) -> FetchResult:
         """Bars and price, or the price only. No trading in the range is no error: the chart then has a
         price and no rows."""
+        if question.want == ACTIONS:
+            return FetchResult(actions=read_actions(question, answer, now_us))
         (instrument,) = question.instruments
         more = _rest(question, now_us)
         try:

@@ -9,7 +9,8 @@ _SPAN = f"interval '{LONGEST_SECONDS} seconds'"
 FIGURES = ("open", "high", "low", "close", "volume", "currency")
 
 STAGING = """
-CREATE TEMP TABLE judged_bars (event_id text, symbol text, event_time timestamptz, revision int, verdict text)
+CREATE TEMP TABLE judged_bars (event_id text, symbol text, event_time timestamptz, revision int, verdict text,
+    times numeric)
     ON COMMIT DELETE ROWS;
 """
 # A bar that another source has given, or whose trades are held, would tell of its minute a second time.
@@ -25,7 +26,8 @@ SELECT came.event_id, came.symbol, came.event_time, coalesce(held.revision + 1, 
           AND other.event_time < came.event_time + make_interval(secs => came.interval_seconds)
           AND (other.kind = 'trade' OR other.kind = 'bar' AND other.event_time = came.event_time
                AND other.interval_seconds = came.interval_seconds))
-    THEN 'left' ELSE 'new' END
+    THEN 'left' ELSE 'new' END,
+    came.close / held.close
 FROM staged_events came LEFT JOIN LATERAL (
     SELECT * FROM market_events held WHERE held.event_id = came.event_id AND held.event_time = came.event_time
     ORDER BY held.revision DESC LIMIT 1) held ON true
@@ -53,6 +55,12 @@ WHERE NOT EXISTS (
     SELECT FROM indicators i WHERE (i.symbol, i.interval, i.window_start) = (c.symbol, c.interval, c.window_start))
 """
 VERDICTS = "SELECT verdict, count(*)::int AS bars FROM judged_bars GROUP BY verdict"
+#: By how much the closes of bars that are held, and came in other figures, differ.
+OFF = """
+SELECT count(*)::int AS bars, percentile_disc(0.5) WITHIN GROUP (ORDER BY times) AS times
+FROM judged_bars WHERE times <> 1
+"""
+KEEP_HELD = "UPDATE judged_bars SET verdict = 'unchanged' WHERE verdict = 'changed'"
 MISSING = """
 SELECT minute FROM missing_minutes(%(start)s, least(%(end)s, date_trunc('minute', now())), ARRAY[%(symbol)s])
 ORDER BY minute

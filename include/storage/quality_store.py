@@ -12,6 +12,7 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from include.code_version import code_version
 from include.storage.database import libpq_url
 from include.storage.lease import APPLICATION
 
@@ -23,10 +24,11 @@ _COLUMNS = (
     "measured", "reason", "failing_rows", "failing_keys", "covered_from", "covered_until",
 )  # fmt: skip
 _BEGIN = """
-INSERT INTO quality_runs (run_id, dag_run_id, started_at, covered_from, covered_until, suites, symbols)
-VALUES (%(run_id)s, %(dag_run_id)s, now(), %(since)s, %(until)s, %(suites)s, %(symbols)s)
+INSERT INTO quality_runs (run_id, dag_run_id, started_at, covered_from, covered_until, suites, symbols, code_version)
+VALUES (%(run_id)s, %(dag_run_id)s, now(), %(since)s, %(until)s, %(suites)s, %(symbols)s, %(code_version)s)
 ON CONFLICT (run_id) DO UPDATE SET started_at = now(), finished_at = NULL, covered_from = excluded.covered_from,
-    covered_until = excluded.covered_until, suites = excluded.suites, symbols = excluded.symbols, summary = NULL
+    covered_until = excluded.covered_until, suites = excluded.suites, symbols = excluded.symbols, summary = NULL,
+    code_version = excluded.code_version
 """
 _FINISH = """
 UPDATE quality_runs SET finished_at = now(), passed = %(passed)s, failed_critical = %(failed_critical)s,
@@ -152,6 +154,7 @@ class QualityStore:
                 "until": covered[1],
                 "suites": list(suites),
                 "symbols": None if symbols is None else list(symbols),
+                "code_version": code_version(),
             },
         )
 

@@ -128,10 +128,10 @@ WITH RECURSIVE symbols AS (
 """
 LEDGER = """
 INSERT INTO stream_batches (query_name, checkpoint_id, batch_id, epoch, offsets, rows_in, rows_new,
-    rows_dead_lettered, rows_late, min_event_time, max_event_time, control_sum, rows_repeated)
+    rows_dead_lettered, rows_late, min_event_time, max_event_time, control_sum, rows_repeated, code_version)
 VALUES (%(query_name)s, %(checkpoint_id)s, %(batch_id)s, %(epoch)s, %(offsets)s, %(rows_in)s, %(rows_new)s,
     %(rows_dead_lettered)s, %(rows_late)s, %(min_event_time)s, %(max_event_time)s,
-    %(control_sum)s, %(rows_repeated)s)
+    %(control_sum)s, %(rows_repeated)s, %(code_version)s)
 """
 LAST_BATCH = """
 SELECT max(batch_id) AS batch_id FROM stream_batches WHERE query_name = %s AND checkpoint_id = %s

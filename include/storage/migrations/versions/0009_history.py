@@ -156,7 +156,6 @@ $$;
 GRANTS = """
 GRANT SELECT ON market.backfill_results, market.data_gaps TO pipeline_writer, pipeline_reader, pipeline_checker;
 GRANT INSERT, UPDATE ON market.backfill_results, market.data_gaps TO pipeline_writer;
-GRANT DELETE ON market.data_gaps TO pipeline_writer;
 GRANT EXECUTE ON FUNCTION market.missing_minutes, market.events_as_of, market.candles_as_of
     TO pipeline_writer, pipeline_reader, pipeline_checker;
 """
