@@ -40,9 +40,13 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What came of asking for gaps: calls, who answered, whether with all that they have, or why nobody did."""
+    """What came of asking for gaps: calls, who answered, whether with all that they have, or why nobody did.
+
+    `left`: minutes whose bar came and is not wanted, for their trades are published.
+    """
 
     calls: int
+    left: int
     sources: tuple[str, ...]
     is_whole: bool
     is_unknown: bool
@@ -96,8 +100,13 @@ def within(spans: Sequence[Span], other: Span) -> list[Span]:
     return [span for span in cut if span.end > span.start]
 
 
-def changes(missing: Sequence[Span], known: Sequence[Gap], window: Span) -> Changes:
-    """From what the ledger knows to what is missing in the window; beyond it nothing is said."""
+def changes(
+    missing: Sequence[Span], known: Sequence[Gap], window: Span, expected_from: datetime | None = None
+) -> Changes:
+    """From what the ledger knows to what is missing in the window; beyond it nothing is said.
+
+    What lies before `expected_from` is missing, and no row is made for it.
+    """
     found = Changes()
     for gap in known:
         looked_at = within([gap.span], window)
@@ -107,7 +116,8 @@ def changes(missing: Sequence[Span], known: Sequence[Gap], window: Span) -> Chan
             found.shrunk.append((gap.id, without([gap.span], there)))
     changed = {id_ for id_, _ in found.filled}
     growing = {gap.span.end: gap.id for gap in known if gap.state == "open" and gap.id not in changed}
-    for span in without(missing, [gap.span for gap in known]):
+    unknown = without(missing, [gap.span for gap in known])
+    for span in unknown if expected_from is None else within(unknown, Span(expected_from, window.end)):
         # What goes on at the end of an open gap is the same hole; but a hole is of one day, as a backfill is.
         if span.start in growing and not _begins_a_day(span.start):
             found.extended.append((growing[span.start], span.end))

@@ -10,3 +10,5 @@ EVENTS: dict[AssetClass, str] = {
 }
 DEAD_LETTERS = "market.events.dlq.v1"
 ANOMALIES = "market.anomalies.v1"
+#: OpenLineage run events.
+LINEAGE = "market.lineage.v1"

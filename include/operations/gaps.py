@@ -9,12 +9,18 @@ from typing import Any
 
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.gaps import Asked, Span
+from include.storage.archive_catalogue import DayIsCold
 from include.storage.gap_store import PROOF_AFTER, Due, GapStore
+from include.storage.history_store import OtherShares
 
 #: So far back holes are looked for by themselves, from a symbol's first candle on; older days are for backfill_bars.
 LOOK_BACK = timedelta(days=7)
 #: The last minutes are still on their way.
 ON_ITS_WAY = timedelta(minutes=3)
+#: A source may for a while not know a symbol that it knows: only after so many times, over hours, is it not listed.
+UNKNOWN_AFTER = 7
+LOST_AFTER = timedelta(days=1)
+ON_THEIR_WAY = "its trades are published, and not stored yet"
 #: Symbols and days that one run asks for at most.
 AT_ONCE = 20
 
@@ -85,17 +91,30 @@ def repair_gaps(
             break
         spans = store.spans(due)
         store.begin(due)
-        asked = ask(due, spans)
         done.asked += 1
-        done.calls += asked.calls
-        if asked.is_unknown:
-            done.given_up += store.give_up(due, asked.reason, "not listed")
-        elif not asked.sources:
-            store.put_off(due, asked.reason)
+        try:
+            asked = ask(due, spans)
+        except DayIsCold as error:
+            done.given_up += store.give_up(due, str(error))
+            continue
+        except OtherShares as error:
+            store.put_off(due, str(error))
             done.put_off += 1
-        elif asked.is_whole and due.until < now - PROOF_AFTER:
+            continue
+        done.calls += asked.calls
+        if asked.is_unknown and due.attempts >= UNKNOWN_AFTER:
+            done.given_up += store.give_up(due, asked.reason, "not listed")
+        elif _is_proof(asked, due, now):
             done.given_up += store.give_up(due, f"{' and '.join(asked.sources)} had no bar of it")
         else:
-            store.put_off(due, asked.reason or "too young to be given up")
+            store.put_off(due, asked.reason or (ON_THEIR_WAY if asked.left else "too young to be given up"))
             done.put_off += 1
     return done
+
+
+def _is_proof(asked: Asked, due: Due, now: datetime) -> bool:
+    """Whether what did not come does not exist."""
+    if asked.left:
+        # Bars of minutes whose trades are published: those come by the stream, if not for a day, then not at all.
+        return due.until < now - LOST_AFTER
+    return asked.is_whole and bool(asked.sources) and due.until < now - PROOF_AFTER

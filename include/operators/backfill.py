@@ -73,6 +73,11 @@ def part_task(asset_class: AssetClass) -> dict[str, Any]:
                     reason="A setting or a name in the form cannot be used; another try would meet it again.",
                 ),
                 RetryRule(
+                    exception="include.errors.EmptyRange",
+                    action=RetryAction.FAIL,
+                    reason="No source keeps bars for so long.",
+                ),
+                RetryRule(
                     exception="include.storage.history_store.OtherShares",
                     action=RetryAction.FAIL,
                     reason="The bars look adjusted for a split that is not known yet.",
@@ -92,6 +97,7 @@ def plan(asset_class: AssetClass) -> list[dict[str, str]]:
 
     Raises SettingsError, psycopg.Error.
     """
+    from include.errors import SettingsError
     from include.operations import backfill
     from include.operators.services import connected_settings, database_url
     from include.sources.base import MINUTE_BARS
@@ -102,8 +108,12 @@ def plan(asset_class: AssetClass) -> list[dict[str, str]]:
     params: Mapping[str, Any] = context["params"]
     configured = {name: getattr(chosen, f"{name}_symbols") for name in ASSET_CLASSES}
     backfill.refuse_unknown(params["symbols"], [symbol for some in configured.values() for symbol in some])
-    givers = [source.declaration.name for source, _ in chain(asset_class, MINUTE_BARS, chosen)]
-    if params["source"] not in (AUTOMATIC, *givers):
+    givers = {
+        name: [source.declaration.name for source, _ in chain(name, MINUTE_BARS, chosen)] for name in ASSET_CLASSES
+    }
+    if params["source"] != AUTOMATIC and not any(params["source"] in names for names in givers.values()):
+        raise SettingsError(f"{params['source']} gives no minute bars here: its key or its plan does not include them")
+    if params["source"] not in (AUTOMATIC, *givers[asset_class]):
         return []
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     interval = (start, end) if start is not None and end is not None and end > start else None
@@ -170,7 +180,7 @@ def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
 
     Raises SettingsError, DayIsCold, PublishError, MarketDataError where no source could say, psycopg.Error.
     """
-    from include.errors import Transient
+    from include.errors import EmptyRange, Transient
     from include.operators.history import Backfiller
     from include.operators.services import connected_settings
 
@@ -179,6 +189,8 @@ def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
     symbol, day = part["symbol"], date.fromisoformat(part["day"])
     with Backfiller(connected_settings(), asset_class, _only(context["params"])) as backfiller:
         done = backfiller.fill(str(context["dag_run"].run_id), symbol, day)
+    if done.fetched.is_too_old and done.stored.missing_before:
+        raise EmptyRange(f"{symbol} {day}: {done.fetched.reason}")
     if not done.fetched.sources and done.stored.missing_before:
         raise Transient(f"{symbol} {day}: no source could say: {done.fetched.reason}")
     return done.as_dict()
@@ -204,7 +216,9 @@ def report(stock: Any, crypto: Any) -> dict[str, Any]:
     counts = by_symbol(rows)
     print(table(counts))
     context["outlet_events"][BARS].extra = {"symbols": dict[str, Any](counts)}
-    done = {(row["symbol"], f"{row['day']}") for row in rows}
+    if stock is None or crypto is None:
+        raise AirflowFailException("nothing was planned: the logs of plan_stocks and plan_crypto say why")
+    done = {(row["symbol"], f"{row['day']}") for row in rows if row["is_done"]}
     failed = [f"{part['symbol']} {part['day']}" for part in planned if (part["symbol"], part["day"]) not in done]
     if failed:
         more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""

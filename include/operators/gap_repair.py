@@ -82,7 +82,8 @@ def fill_gaps(asset_class: AssetClass) -> dict[str, Any]:
             wanted = {micros(minute) for span in spans for minute in span.each}
             done = backfiller.fill(run_id, due.symbol, due.day, Span(due.since, due.until), wanted)
             fetched = done.fetched
-            return Asked(fetched.calls, fetched.sources, fetched.is_whole, fetched.is_unknown, fetched.reason)
+            said = (fetched.is_whole, fetched.is_unknown, fetched.reason)
+            return Asked(fetched.calls, fetched.left, fetched.sources, *said)
 
         done = repair_gaps(backfiller.gaps, asset_class, asked, backfiller.history.spare, datetime.now(UTC))
     print(done.words())

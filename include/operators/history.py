@@ -8,13 +8,16 @@ from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from include.errors import SourceError, Transient
 from include.market.calendar import NEW_YORK
 from include.market.corporate_action import as_traded, half_adjusted, split_ratio
 from include.market.gaps import Span
 from include.producers.history import Fetched, History
 from include.settings import Settings, required
 from include.sources.catalogue import catalogue
-from include.storage.corporate_actions import actions_of, keep_actions
+from include.storage.corporate_actions import actions_of, keep_actions, looked_at
 from include.storage.gap_store import GapStore
 from include.storage.history_store import Part
 from include.storage.stream_store import StreamStore
@@ -31,6 +34,8 @@ _NO_EPOCH = 0
 ACTIONS_BACK = timedelta(days=730)
 #: About a split, a source may have applied it to a part of a day.
 NEAR_A_SPLIT = timedelta(days=4)
+#: So long a part waits for calls that it may make.
+QUOTA_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,10 @@ class Backfiller:
             "symbol": symbol,
             "day": f"{day}",
             "missing": minutes,
-            "spans": [f"{span.start:%H:%M} and {span.minutes} min" for span in missing],
+            "spans": [f"{span.start:%H:%M} ({span.minutes} min)" for span in missing],
             "source": None if cost is None else cost.source,
-            "calls": 0 if cost is None or not minutes else cost.calls,
-            "units": 0 if cost is None or not minutes else cost.units,
+            "calls": 0 if cost is None else cost.calls,
+            "units": 0 if cost is None else cost.units,
         }
 
     def fill(
@@ -84,6 +89,8 @@ class Backfiller:
         """
         window = day_span(day)
         start, end = span or window
+        if span is None:
+            self._await_quota()
         fetched = self.history.fetch(catalogue().get(symbol), micros(start), micros(end), wanted)
         fetched, bars, ratio = self._as_traded(fetched, symbol, day)
         source = fetched.bars[0].source if fetched.bars else next(iter(fetched.sources), None)
@@ -95,18 +102,39 @@ class Backfiller:
         self.gaps.follow(window, [symbol], only_known=True)
         return Filled(fetched, stored)
 
+    def _await_quota(self) -> None:
+        """Many days at once wait for each other: half of each quota is the polls'."""
+        waits = Retrying(
+            retry=retry_if_result(lambda calls: calls <= 0), stop=stop_after_delay(QUOTA_SECONDS), wait=wait_fixed(2)
+        )
+        try:
+            waits(self.history.spare)
+        except RetryError as error:
+            raise Transient("the polls need what is left of the quota; it is tried again") from error
+
     def learn_actions(self, symbol: str, now: datetime) -> int:
         """Ask for the symbol's splits and dividends of two years; how many are new or said otherwise.
 
         Raises the SourceError tree, psycopg.Error.
         """
-        found = self.history.actions(catalogue().get(symbol), micros(now - ACTIONS_BACK))
-        return keep_actions(self._url, symbol, found)
+        since = now - ACTIONS_BACK
+        found = self.history.actions(catalogue().get(symbol), micros(since))
+        return keep_actions(self._url, symbol, found, since.date())
 
     def _as_traded(self, fetched: Fetched, symbol: str, day: date) -> tuple[Fetched, Sequence[MarketEvent], Fraction]:
         """Bars in the shares of their day, and the ratio of the splits since that their source had applied."""
         if self._asset_class != "stock" or not fetched.bars:
             return fetched, fetched.bars, Fraction(1)
+        now = datetime.now(UTC)
+        midnight = datetime.combine(now.astimezone(NEW_YORK).date(), time(), NEW_YORK)
+        known = looked_at(self._url, symbol)
+        if day < midnight.date() and (known is None or known < midnight):
+            # Whoever takes a day before a split for one of now's shares falsifies it.
+            try:
+                self.learn_actions(symbol, now)
+            except SourceError as error:
+                reason = f"whether it was split since is not known: {type(error).__name__}: {error}"
+                return replace(fetched, bars=(), sources=(), is_whole=False, reason=reason), (), Fraction(1)
         actions = actions_of(self._url, symbol)
         near = [action.ratio for action in actions if abs(action.ex_date - day) <= NEAR_A_SPLIT]
         torn = half_adjusted(fetched.bars, near)
@@ -117,7 +145,7 @@ class Backfiller:
         # Alpha Vantage is asked for prices as traded; Yahoo's are in the shares of now.
         if any(bar.source != "yahoo" for bar in fetched.bars):
             return fetched, fetched.bars, Fraction(1)
-        ratio = split_ratio(actions, day, datetime.now(NEW_YORK).date())
+        ratio = split_ratio(actions, day, midnight.date())
         return fetched, fetched.bars if ratio == 1 else as_traded(fetched.bars, ratio), ratio
 
     def close(self) -> None:

@@ -42,6 +42,7 @@ from include.sources.registry import build_client, chain
 ROWS_A_CALL: dict[Source, int] = {"binance": 1_000}
 #: So few minutes without a bar are minutes without a trade, for which no second source is asked.
 FEW_MINUTES = 5
+DAY_US = 1_440 * MINUTE_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Fetched:
 
     `sources` are those that answered; with none, nobody could say, and `reason` says why. `left`: bars of minutes whose
     trades are published. `refused`: not valid, and in the dead letters. `is_unknown`: no source knows the symbol.
-    `is_whole`: what is not here, those who answered do not have.
+    `is_whole`: what is not here, those who can have it do not have. `is_too_old`: no source goes back so far.
     """
 
     bars: tuple[MarketEvent, ...] = ()
@@ -60,6 +61,7 @@ class Fetched:
     refused: int = 0
     is_unknown: bool = False
     is_whole: bool = False
+    is_too_old: bool = False
     reason: str = ""
 
 
@@ -120,32 +122,7 @@ class History:
         tally = _Tally()
         before = self._gate.calls
         for candidate in self._candidates:
-            if candidate.name not in instrument.ids:
-                tally.reasons.append(f"{instrument.symbol} has no {candidate.name} id")
-                continue
-            try:
-                result = self._ask(candidate, instrument, start_us, end_us)
-            except SymbolUnknown as error:
-                tally.reasons.append(str(error))
-                continue
-            except EmptyRange as error:
-                tally.is_unknown = False
-                tally.sources.append(candidate.name)
-                tally.reasons.append(str(error))
-                continue
-            except SourceError as error:
-                tally.is_unknown = False
-                tally.reasons.append(f"{candidate.name}: {type(error).__name__}: {error}")
-                if isinstance(error, BadPayload):
-                    question = self._questions(candidate, instrument, start_us, end_us)[0]
-                    self._refuse(rejected(error, question, candidate.name), tally)
-                continue
-            tally.is_unknown = False
-            cut = [why for why in result.dropped if why.startswith("the rest did not come")]
-            tally.is_whole &= not cut
-            tally.reasons += cut
-            tally.sources.append(candidate.name)
-            for event in self._valid(result, start_us, end_us, tally):
+            for event in self._given(candidate, instrument, start_us, end_us, tally):
                 found.setdefault(event.event_time, event)
             if found and len(set(wanted) - found.keys()) < FEW_MINUTES:
                 break
@@ -159,6 +136,7 @@ class History:
             refused=tally.refused,
             is_unknown=tally.is_unknown,
             is_whole=tally.is_whole and bool(tally.sources),
+            is_too_old=tally.is_too_old and not tally.is_unknown,
             reason="; ".join(tally.reasons),
         )
 
@@ -213,6 +191,47 @@ class History:
     ) -> None:
         self.close()
 
+    def _given(
+        self, candidate: Candidate, instrument: Instrument, start_us: int, end_us: int, tally: _Tally
+    ) -> list[MarketEvent]:
+        """Valid bars of one source; why it has none, or not all, is in the tally."""
+        if candidate.name not in instrument.ids:
+            tally.reasons.append(f"{instrument.symbol} has no {candidate.name} id")
+            return []
+        depth_us = candidate.capability.depth_us
+        oldest_us = 0 if depth_us is None else self._clock() - depth_us
+        if start_us < oldest_us:
+            tally.is_whole = tally.is_unknown = False
+            tally.reasons.append(
+                f"{candidate.name} keeps minutes for no longer than {(depth_us or 0) // DAY_US + 1} days"
+            )
+            if end_us <= oldest_us:
+                return []
+        tally.is_too_old = False
+        try:
+            result = self._ask(candidate, instrument, max(start_us, oldest_us), end_us)
+        except SymbolUnknown as error:
+            tally.reasons.append(str(error))
+            return []
+        except EmptyRange as error:
+            tally.is_unknown = False
+            tally.sources.append(candidate.name)
+            tally.reasons.append(str(error))
+            return []
+        except SourceError as error:
+            tally.is_unknown = tally.is_whole = False
+            tally.reasons.append(f"{candidate.name}: {type(error).__name__}: {error}")
+            if isinstance(error, BadPayload):
+                question = self._questions(candidate, instrument, start_us, end_us)[0]
+                self._refuse(rejected(error, question, candidate.name), tally)
+            return []
+        tally.is_unknown = False
+        cut = [why for why in result.dropped if why.startswith("the rest did not come")]
+        tally.is_whole &= not cut
+        tally.reasons += cut
+        tally.sources.append(candidate.name)
+        return self._valid(result, start_us, end_us, tally)
+
     def _questions(self, candidate: Candidate, instrument: Instrument, start_us: int, end_us: int) -> list[Question]:
         since = {instrument.symbol: start_us}
         return candidate.client.source.questions(MINUTE_BARS, [instrument], since, self._clock(), end_us)
@@ -252,6 +271,7 @@ class _Tally:
     refused: int = 0
     is_unknown: bool = True
     is_whole: bool = True
+    is_too_old: bool = True
 
 
 class CountingGate:

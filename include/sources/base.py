@@ -61,6 +61,8 @@ class Capability:
     plans: frozenset[str] = frozenset()
     #: Other wants that the same answer serves: they need no question of their own.
     carries: tuple[Want, ...] = ()
+    #: How far back it goes; None: no end is known.
+    depth_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,11 @@ from include.storage.database import libpq_url
 from include.storage.stream_copy import copy_out
 from include.storage.stream_figures_sql import EVENT_FIGURES
 
-_FIRST = "SELECT min(event_time) AS first FROM market_events WHERE symbol = %s"
+# Of days that are in the archive only the candles stand.
+_FIRST = """
+SELECT least((SELECT min(event_time) FROM market_events WHERE symbol = %(symbol)s),
+             (SELECT min(window_start) FROM candles WHERE symbol = %(symbol)s AND interval = '1m')) AS first
+"""
 _EVENTS = f"""
 COPY (SELECT {EVENT_FIGURES} FROM events_as_of({{moment}}, {{first}}, {{until}}, ARRAY[{{symbol}}]))
 TO STDOUT (FORMAT csv, HEADER)
@@ -32,7 +36,7 @@ def events_as_of(database_url: str, symbol: str, until: datetime, moment: dateti
         psycopg.connect(libpq_url(database_url), row_factory=dict_row, options=options) as connection,
         connection.cursor() as cursor,
     ):
-        row = cursor.execute(_FIRST, (symbol,)).fetchone()
+        row = cursor.execute(_FIRST, {"symbol": symbol}).fetchone()
         first = row["first"] if row else None
         if first is None or first >= until:
             return EVENT_SCHEMA.empty_table()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.market.event import AssetClass
-from include.market.gaps import Cause, Changes, Gap, Span, changes, spans_of
+from include.market.gaps import Cause, Changes, Gap, Span, changes, spans_of, within
 from include.storage.database import libpq_url
 from include.storage.history_sql import MISSING
 
@@ -33,14 +33,14 @@ PAUSE = timedelta(minutes=2)
 REPAIR_LASTS = timedelta(minutes=15)
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('market.data_gaps'))"
-# A history is whole from its first candle in the window on, whoever brought that; what lies before nobody asked for.
 _MISSING = """
-SELECT m.symbol, m.minute FROM missing_minutes(%(since)s, %(until)s, %(symbols)s) m
-JOIN instruments i USING (symbol) CROSS JOIN LATERAL (
-    SELECT min(c.window_start) AS first FROM candles c
-    WHERE c.symbol = m.symbol AND c.interval = '1m' AND c.window_start >= %(since)s) began
-WHERE m.minute >= coalesce(began.first, i.collected_since)
-ORDER BY m.symbol, m.minute
+SELECT symbol, minute FROM missing_minutes(%(since)s, %(until)s, %(symbols)s) ORDER BY symbol, minute
+"""
+# A history is whole from its first candle on, whoever brought that; what lies before nobody asked for.
+_BEGAN = """
+SELECT i.symbol, coalesce((SELECT min(c.window_start) FROM candles c WHERE c.symbol = i.symbol AND c.interval = '1m'),
+                          i.collected_since) AS began
+FROM instruments i
 """
 _KNOWN = """
 SELECT id, symbol, gap_start, gap_end, state FROM data_gaps
@@ -60,6 +60,7 @@ VALUES (%(symbol)s, '1m', %(start)s, %(end)s, %(cause)s, greatest(now() + %(grac
     WHEN %(end)s::timestamptz - %(start)s::timestamptz < %(few)s THEN %(end)s::timestamptz + %(proof)s END))
 """
 _EXTEND = "UPDATE data_gaps SET gap_end = %s WHERE id = %s"
+_CAUSE = "UPDATE data_gaps SET cause = %s WHERE id = %s AND cause = 'unknown'"
 _COPY = """
 INSERT INTO data_gaps (symbol, interval, gap_start, gap_end, cause, state, detected_at, closed_at, reason, attempts,
                        next_attempt_at)
@@ -72,7 +73,8 @@ _FILLED = "UPDATE data_gaps SET state = 'filled', closed_at = now(), gap_start =
 _DUE = """
 SELECT g.symbol, (g.gap_start AT TIME ZONE 'UTC')::date AS day,
        sum(extract(epoch FROM g.gap_end - g.gap_start) / 60)::int AS minutes,
-       min(g.gap_start) AS since, max(g.gap_end) AS until
+       min(g.gap_start) AS since, max(g.gap_end) AS until, array_agg(g.id ORDER BY g.gap_start) AS ids,
+       min(g.attempts) AS attempts
 FROM data_gaps g JOIN instruments i USING (symbol)
 WHERE g.closed_at IS NULL AND g.next_attempt_at <= now() AND i.asset_class = %(asset_class)s AND i.is_collected
 GROUP BY g.symbol, day
@@ -82,19 +84,20 @@ LIMIT %(limit)s
 """
 _BEGIN = """
 UPDATE data_gaps SET state = 'repairing', attempts = attempts + 1, next_attempt_at = now() + %(lasts)s
-WHERE closed_at IS NULL AND symbol = %(symbol)s AND gap_start < %(end)s AND gap_end > %(start)s
+WHERE closed_at IS NULL AND id = ANY (%(ids)s)
 """
+# What is left of them by now may be in rows of its own, which are still being repaired; what was found since is not.
 _PUT_OFF = """
 UPDATE data_gaps SET state = 'open', reason = %(reason)s,
     next_attempt_at = now() + least(%(pause)s * power(2, least(attempts, 10)), interval '1 day')
-WHERE closed_at IS NULL AND symbol = %(symbol)s AND gap_start < %(end)s AND gap_end > %(start)s
+WHERE state = 'repairing' AND symbol = %(symbol)s AND gap_start >= %(since)s AND gap_end <= %(until)s
 """
 _GIVE_UP = """
 UPDATE data_gaps SET state = 'unfillable', closed_at = now(), reason = %(reason)s, cause = CASE
     WHEN %(cause)s::text IS NOT NULL THEN %(cause)s
     WHEN cause <> 'unknown' THEN cause
     WHEN gap_end - gap_start >= interval '5 minutes' THEN 'halt' ELSE 'no trades' END
-WHERE closed_at IS NULL AND symbol = %(symbol)s AND gap_start >= %(start)s AND gap_end <= %(end)s
+WHERE state = 'repairing' AND symbol = %(symbol)s AND gap_start >= %(since)s AND gap_end <= %(until)s
 """
 _SESSION_DAYS = """
 SELECT DISTINCT utc.day FROM trading_sessions s CROSS JOIN LATERAL generate_series(
@@ -105,13 +108,14 @@ WHERE s.asset_class = %(asset_class)s AND s.closes_at > %(first)s::date - 1 AND 
 """
 _COLLECTED = "SELECT symbol FROM instruments WHERE is_collected AND symbol = ANY (%s) AND collected_since < %s"
 _RESULTS = """
-SELECT symbol, day, source, bars_fetched AS fetched, bars_new AS new, bars_changed AS changed,
-       bars_unchanged AS unchanged, bars_left AS left, bars_refused AS refused, missing_before, missing_after, calls
+SELECT symbol, day, source IS NOT NULL OR missing_before = 0 AS is_done, bars_fetched AS fetched, bars_new AS new,
+       bars_changed AS changed, bars_unchanged AS unchanged, bars_left AS left, bars_refused AS refused,
+       missing_before, missing_after, calls
 FROM backfill_results WHERE run_id = %s ORDER BY symbol, day
 """
 _SPANS = """
 SELECT gap_start, gap_end FROM data_gaps
-WHERE closed_at IS NULL AND symbol = %(symbol)s AND gap_start >= %(start)s AND gap_end <= %(end)s ORDER BY gap_start
+WHERE closed_at IS NULL AND id = ANY (%(ids)s) ORDER BY gap_start
 """
 _COUNTS = """
 SELECT count(*) FILTER (WHERE closed_at IS NULL)::int AS open,
@@ -122,13 +126,18 @@ FROM data_gaps
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Gaps of a symbol and UTC day to be asked for at once: `since` to `until` has them all, `minutes` are missing."""
+    """Gaps of a symbol and UTC day to be asked for at once: `since` to `until` has them all, `minutes` are missing.
+
+    `ids` are their rows as they are when they are due, `attempts` the fewest of any of them.
+    """
 
     symbol: str
     day: date
     minutes: int
     since: datetime
     until: datetime
+    ids: list[int]
+    attempts: int
 
 
 class GapStore:
@@ -194,13 +203,19 @@ class GapStore:
             for row in self._connection.execute(_KNOWN, bound):
                 known[row["symbol"]].append(Gap(row["id"], Span(row["gap_start"], row["gap_end"]), row["state"]))
             found = {symbol: spans_of(minutes) for symbol, minutes in missing.items()}
+            began = {row["symbol"]: row["began"] for row in self._connection.execute(_BEGAN)}
             classes = {row["symbol"]: row["asset_class"] for row in self._connection.execute(_CLASSES)}
             for symbol in sorted({*found, *known}):
-                changed = changes(found.get(symbol, []), known[symbol], window)
+                changed = changes(found.get(symbol, []), known[symbol], window, began[symbol])
                 if only_known:
                     changed.opened, changed.extended = [], []
                 causes = {span: self._cause(symbol, span, found, classes) for span in changed.opened}
                 self._write(symbol, changed, causes)
+                # What began as a few minutes of one symbol may turn out to be an outage.
+                starts = {gap.id: gap.span.start for gap in known[symbol]}
+                for id_, end in changed.extended:
+                    cause = self._cause(symbol, Span(starts[id_], end), found, classes)
+                    self._connection.execute(_CAUSE, (cause, id_))
                 counts["opened"] += len(changed.opened)
                 counts["extended"] += len(changed.extended)
                 counts["filled"] += len(changed.filled)
@@ -213,20 +228,20 @@ class GapStore:
 
     def spans(self, due: Due) -> list[Span]:
         """Its gaps, in order."""
-        rows = self._connection.execute(_SPANS, _bounds(due))
+        rows = self._connection.execute(_SPANS, asdict(due))
         return [Span(row["gap_start"], row["gap_end"]) for row in rows]
 
     def begin(self, due: Due) -> None:
         """Its gaps are being repaired."""
-        self._connection.execute(_BEGIN, {**_bounds(due), "lasts": REPAIR_LASTS})
+        self._connection.execute(_BEGIN, {**asdict(due), "lasts": REPAIR_LASTS})
 
     def put_off(self, due: Due, reason: str) -> None:
         """Nobody could say: it is asked for again later, each time after a longer pause."""
-        self._connection.execute(_PUT_OFF, {**_bounds(due), "reason": reason, "pause": PAUSE})
+        self._connection.execute(_PUT_OFF, {**asdict(due), "reason": reason, "pause": PAUSE})
 
     def give_up(self, due: Due, reason: str, cause: Cause | None = None) -> int:
         """The sources have nothing for what is still open of it: it is not asked for again. How many rows."""
-        return self._connection.execute(_GIVE_UP, {**_bounds(due), "reason": reason, "cause": cause}).rowcount
+        return self._connection.execute(_GIVE_UP, {**asdict(due), "reason": reason, "cause": cause}).rowcount
 
     def counts(self) -> dict[str, int]:
         """Open gaps and their minutes."""
@@ -239,7 +254,7 @@ class GapStore:
     ) -> Cause:
         """By what is known before a source is asked."""
         others = [one for one, its in classes.items() if its == classes.get(symbol) and one != symbol]
-        if span.end - span.start < FEW or not all(_has(missing.get(one, ()), span) for one in others):
+        if span.end - span.start < FEW or not all(_lacks(missing.get(one, ()), span) for one in others):
             return "unknown"
         row = self._connection.execute(_WAS_UP, {"start": span.start, "end": span.end}).fetchone()
         if not (row and row["up"]):
@@ -268,10 +283,6 @@ class GapStore:
             yield
 
 
-def _has(spans: Iterable[Span], span: Span) -> bool:
-    return any(one.start <= span.start and span.end <= one.end for one in spans)
-
-
-def _bounds(due: Due) -> dict[str, Any]:
-    start = datetime.combine(due.day, time(), UTC)
-    return {"symbol": due.symbol, "start": start, "end": start + timedelta(days=1)}
+def _lacks(spans: Sequence[Span], span: Span) -> bool:
+    """Whether most of the span is missing: outages do not begin and end at one minute for all."""
+    return 2 * sum(part.minutes for part in within(spans, span)) > span.minutes

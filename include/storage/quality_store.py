@@ -44,13 +44,16 @@ ON CONFLICT (topic, kafka_partition) DO UPDATE SET first_offset = excluded.first
 # What came while the last run looked may have come too late for it.
 _BEFORE = """
 SELECT last.covered_until,
-       (SELECT min(min_event_time) FROM stream_batches
-        WHERE committed_at >= last.covered_until - interval '1 minute') AS oldest_came,
+       least((SELECT min(min_event_time) FROM stream_batches
+              WHERE committed_at >= last.covered_until - interval '1 minute'),
+             (SELECT min(day)::timestamp AT TIME ZONE 'UTC' FROM backfill_results
+              WHERE finished_at >= last.covered_until - interval '1 minute' AND bars_new + bars_changed > 0)
+       ) AS oldest_came,
        (SELECT min(fault.covered_from) FROM alerts a CROSS JOIN LATERAL (
             SELECT r.covered_from FROM data_quality_results r
             WHERE r.check_name = a.subject AND r.symbol IS NULL AND NOT r.passed
               AND r.checked_at >= a.last_seen_at - interval '1 hour' ORDER BY r.checked_at DESC LIMIT 1) fault
-        WHERE a.kind = 'quality' AND a.resolved_at IS NULL) AS oldest_fault
+        WHERE a.kind = 'quality' AND a.resolved_at IS NULL AND fault.covered_from >= now() - %s) AS oldest_fault
 FROM (VALUES (0)) always LEFT JOIN (
     SELECT covered_until FROM quality_runs WHERE finished_at IS NOT NULL AND symbols IS NULL AND suites @> %s
     ORDER BY started_at DESC LIMIT 1) last ON true
@@ -128,7 +131,7 @@ class QualityStore:
     def before(self, suites: Sequence[str]) -> Before:
         """What the newest finished run of all these suites and all symbols leaves to be looked at."""
         with self._connection.cursor(row_factory=class_row(Before)) as cursor:
-            row = cursor.execute(_BEFORE, (list(suites),)).fetchone()
+            row = cursor.execute(_BEFORE, (REACH, list(suites))).fetchone()
         assert row is not None  # it begins with a row of constants
         return row
 

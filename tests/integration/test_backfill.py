@@ -264,6 +264,24 @@ def test_candles_that_were_lost_are_counted_again_though_their_events_are_there(
     assert_close(rows(world), rows(whole))
 
 
+def test_a_day_that_fails_half_way_leaves_all_as_it_was(
+    world: World, week: dict[AssetClass, list[MarketEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = bars_of(week, LIQUID, HALF_DAY)
+    lose(world, LIQUID, [bars[30].event_time])
+    before, held = rows(world), world.execute("SELECT count(*) FROM market_events")
+
+    def dies(*_: object) -> None:
+        raise ConnectionError("killed")
+
+    monkeypatch.setattr("spark_jobs.backfill.indicators_and_anomalies", dies)
+    with pytest.raises(ConnectionError):
+        backfill(world, bars)
+    assert rows(world) == before
+    assert world.execute("SELECT count(*) FROM market_events") == held
+    assert world.execute("SELECT count(*) FROM backfill_results") == [(0,)]
+
+
 def test_a_cold_day_is_refused_by_name(world: World, week: dict[AssetClass, list[MarketEvent]]) -> None:
     world.execute(
         "INSERT INTO archived_days (relation, day, part, rows, checksum, file, bytes, file_sha256, verified_at,"

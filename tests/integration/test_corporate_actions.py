@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +16,7 @@ import pytest
 from include.market.calendar import session_of
 from include.market.corporate_action import CorporateAction, as_traded
 from include.market.event import MICROSECONDS, MarketEvent, bar
-from include.storage.corporate_actions import actions_of, keep_actions
+from include.storage.corporate_actions import actions_of, keep_actions, looked_at
 from include.storage.history_store import OtherShares
 from tests.integration.quality_world import LIQUID, World, database, stream
 from tests.integration.test_backfill import backfill
@@ -104,8 +105,14 @@ def test_the_factors_of_recorded_days_are_the_vendors(world: World, shared_data:
     splits = [(action.ex_date, action.numerator) for action in actions if action.kind == "split"]
     assert splits == [(SPLIT, 7), (date(2020, 8, 31), 4)]
     raw = world.execute("SELECT event_id, revision, open, high, low, close, volume FROM market_events ORDER BY 1, 2")
-    assert keep_actions(world.writer_url, "AAPL", actions) == len(actions)
-    assert keep_actions(world.writer_url, "AAPL", actions) == 0
+    assert keep_actions(world.writer_url, "AAPL", actions, FIRST) == len(actions)
+    assert keep_actions(world.writer_url, "AAPL", actions, FIRST) == 0
+    # A date that the source moves is not counted twice.
+    moved = [replace(one, ex_date=one.ex_date + timedelta(days=1)) if one.ex_date == SPLIT else one for one in actions]
+    assert keep_actions(world.writer_url, "AAPL", moved, FIRST) == 2
+    assert [one.ex_date for one in actions_of(world.writer_url, "AAPL") if one.numerator == 7] == [date(2014, 6, 10)]
+    assert keep_actions(world.writer_url, "AAPL", actions, FIRST) == 2
+    assert looked_at(world.writer_url, "AAPL") is not None
     assert actions_of(world.writer_url, "AAPL") == sorted(actions, key=lambda one: (one.ex_date, one.kind))
     vendor = list(csv.DictReader((shared_data / DAILY / "AAPL_factors.csv").open()))
     found = world.execute(
@@ -189,7 +196,7 @@ def test_a_split_makes_no_anomaly_and_no_finding(
         untold = world.check(tmp_path, *window, suites=["market_events"], ends=ends, run_id="untold")
         assert [each.check_name for each in untold.checks if not each.passed] == ["market_events_level_steady"]
         split = CorporateAction("AAPL", "split", SPLIT, "yahoo", micros(SPLIT), Decimal(7), Decimal(1))
-        keep_actions(world.writer_url, "AAPL", [split])
+        keep_actions(world.writer_url, "AAPL", [split], FRIDAY)
         told = world.check(tmp_path, *window, suites=["market_events"], ends=ends, run_id="told")
         assert [each.check_name for each in told.checks if not each.passed] == []
         # The day before, asked for again, comes in the shares of now.

@@ -11,7 +11,9 @@ import pytest
 from include.market.event import AssetClass, MarketEvent
 from include.market.gaps import Asked, Span
 from include.operations.gaps import Repaired, repair_gaps
+from include.storage.archive_catalogue import DayIsCold
 from include.storage.gap_store import Due, GapStore
+from include.storage.history_store import OtherShares
 from tests.integration.quality_world import COIN, END, HALF_DAY, LIQUID, QUIET, World, clean_week, database, stream
 from tests.integration.test_backfill import backfill, bars_of, lose
 from tests.stores import Services
@@ -111,6 +113,21 @@ def test_an_outage_says_whose_it_was(world: World, store: GapStore) -> None:
     assert coin == [(OPEN - timedelta(hours=2), DAY.end)]
 
 
+def test_a_hole_that_grows_into_an_outage_is_called_so(world: World, store: GapStore) -> None:
+    def lost(first: str, last: str) -> None:
+        for table, column in (("market_events", "event_time"), ("candles", "window_start")):
+            world.execute(
+                f"DELETE FROM {table} WHERE {column} >= '2025-11-28 {first}' AND {column} < '2025-11-28 {last}'"
+            )
+
+    lost("15:00", "15:03")
+    store.follow(DAY)
+    assert {row[3] for row in world.execute(GAPS)} == {"unknown"}
+    lost("15:03", "15:20")
+    assert store.follow(DAY) == {"opened": 0, "extended": 2, "filled": 0}
+    assert {row[3] for row in world.execute(GAPS)} == {"our outage"}
+
+
 def test_a_minute_in_quarantine_is_no_hole(world: World, store: GapStore) -> None:
     at = OPEN + timedelta(minutes=20)
     world.execute(
@@ -147,7 +164,7 @@ def test_what_a_source_has_fills_and_what_it_has_not_is_given_up(world: World, s
         asked.append((due.symbol, [tuple(each) for each in spans]))
         backfill(world, bars_of(week, LIQUID, HALF_DAY)[10:12])
         store.follow(DAY, [LIQUID], only_known=True)
-        return Asked(1, ("yahoo",), True, False, "")
+        return Asked(1, 0, ("yahoo",), True, False, "")
 
     assert repair(store, ask) == Repaired(asked=1, calls=1, given_up=2)
     assert asked == [(LIQUID, [span(10, 18), span(40, 41)])]
@@ -165,13 +182,32 @@ def test_what_a_source_has_fills_and_what_it_has_not_is_given_up(world: World, s
     assert store.follow(DAY)["filled"] == 1
 
 
+def test_what_is_found_while_a_repair_is_on_is_not_given_up_with_it(world: World, store: GapStore) -> None:
+    lose(world, LIQUID, minutes(10))
+    store.follow(DAY)
+    ready(world)
+
+    def ask(due: Due, spans: Sequence[Span]) -> Asked:
+        lose(world, LIQUID, minutes(5, 12, 20))
+        store.follow(DAY)
+        return Asked(1, 0, ("yahoo",), True, False, "")
+
+    assert repair(store, ask).given_up == 1
+    assert [(row[1], row[4]) for row in world.execute(GAPS)] == [
+        (span(5, 6)[0], "open"),
+        (span(10, 11)[0], "unfillable"),
+        (span(12, 13)[0], "open"),
+        (span(20, 21)[0], "open"),
+    ]
+
+
 def test_where_nobody_answers_it_is_put_off_for_longer_each_time(world: World, store: GapStore) -> None:
     lose(world, LIQUID, minutes(*range(10, 18)))
     store.follow(DAY)
     pauses = []
     for _ in range(2):
         ready(world)
-        done = repair(store, lambda due, spans: Asked(0, (), False, False, "yahoo: Banned: later"))
+        done = repair(store, lambda due, spans: Asked(0, 0, (), False, False, "yahoo: Banned: later"))
         assert (done.put_off, done.given_up) == (1, 0)
         [(state, reason, pause)] = world.execute(
             "SELECT state, reason, extract(epoch FROM next_attempt_at - now())::int FROM data_gaps"
@@ -209,10 +245,55 @@ def test_a_symbol_that_no_source_knows_is_not_listed(world: World, store: GapSto
     lose(world, LIQUID, minutes(10))
     store.follow(DAY)
     ready(world)
-    repair(store, lambda due, spans: Asked(0, (), False, True, "AAPL has no yahoo id"))
+    nobody = Asked(0, 0, (), False, True, "AAPL has no yahoo id")
+    for _ in range(7):
+        assert repair(store, lambda due, spans: nobody).put_off == 1
+        ready(world)
+    assert repair(store, lambda due, spans: nobody).given_up == 1
     assert world.execute("SELECT cause, state, reason FROM data_gaps") == [
         ("not listed", "unfillable", "AAPL has no yahoo id")
     ]
+
+
+def test_minutes_whose_trades_are_published_are_waited_for(world: World, store: GapStore) -> None:
+    lose(world, LIQUID, minutes(10))
+    store.follow(DAY)
+    ready(world)
+    left = Asked(1, 1, ("binance",), True, False, "")
+    assert repair(store, lambda due, spans: left).put_off == 1
+    ready(world)
+    later = repair_gaps(store, "stock", lambda due, spans: left, lambda: 1, END + timedelta(days=2))
+    assert later.given_up == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(OtherShares("390 bars are 7 times"), "open"), (DayIsCold("bring it back"), "unfillable")]
+)
+def test_a_gap_that_cannot_be_stored_stops_no_other(
+    world: World, store: GapStore, error: Exception, state: str
+) -> None:
+    monday = int(datetime(2025, 11, 24, 15, tzinfo=UTC).timestamp()) * 1_000_000
+    lose(world, LIQUID, [*minutes(*range(10)), monday])
+    store.follow(Span(datetime(2025, 11, 24, tzinfo=UTC), DAY.end))
+    ready(world)
+    asked = []
+
+    def ask(due: Due, spans: Sequence[Span]) -> Asked:
+        asked.append(due.day)
+        if due.day == HALF_DAY:
+            raise error
+        return Asked(1, 0, ("yahoo",), True, False, "")
+
+    repair(store, ask)
+    assert len(asked) == 2
+    assert world.execute("SELECT state, reason FROM data_gaps WHERE gap_start >= %s", OPEN) == [(state, str(error))]
+
+
+def test_a_hole_at_the_start_of_a_day_is_not_taken_for_filled(world: World, store: GapStore) -> None:
+    lose(world, LIQUID, minutes(*range(10)))
+    assert store.follow(DAY)["opened"] == 1
+    assert store.follow(DAY, [LIQUID], only_known=True) == {"opened": 0, "extended": 0, "filled": 0}
+    assert store.follow(Span(OPEN, DAY.end)) == {"opened": 0, "extended": 0, "filled": 0}
 
 
 def test_sessions_are_days_in_utc(store: GapStore) -> None:

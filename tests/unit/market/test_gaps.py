@@ -81,3 +81,9 @@ def test_beyond_the_window_nothing_is_said() -> None:
     found = changes([], known, WINDOW)
     assert found.filled == [(7, [Span(at(0), at(3))])]
     assert found.shrunk == [(7, [Span(START - timedelta(minutes=9), at(0))])]
+
+
+def test_before_the_history_began_nothing_is_opened_and_nothing_is_filled() -> None:
+    known = [Gap(7, Span(at(0), at(3)), "unfillable")]
+    found = changes(spans(set(range(8))), known, WINDOW, expected_from=at(5))
+    assert (found.filled, found.opened) == ([], [Span(at(5), at(8))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -136,3 +137,21 @@ def test_the_cost_is_that_of_the_source_that_is_asked_first(publisher: ListPubli
     coin = Instrument("BTC-USD", "crypto", "Bitcoin", {"binance": "BTCUSDT"})
     assert coins.cost(coin, START, START + day_us) == Cost("binance", 2, 2)
     assert coins.cost(IBM, START, MINUTE) is None
+
+
+def test_what_no_source_keeps_is_not_asked_for(publisher: ListPublisher) -> None:
+    first, _ = told(bars(3), [])
+    asked = history(publisher, first)
+    (candidate,) = asked._candidates
+    asked._candidates = [replace(candidate, capability=replace(candidate.capability, depth_us=30 * 60 * 1_000_000))]
+    old = asked.fetch(IBM, START - 60 * MINUTE_US, START)
+    assert (old.sources, old.is_too_old, old.calls) == ((), True, 0)
+    assert "yahoo keeps minutes for no longer than" in old.reason
+    part = asked.fetch(IBM, START, MINUTE)
+    assert (part.sources, part.is_whole, part.is_too_old) == (("yahoo",), False, False)
+    assert first.asked[0][2] > START
+
+
+def test_a_source_that_failed_leaves_it_open_whether_there_is_none(publisher: ListPublisher) -> None:
+    found = history(publisher, *told([], RateLimited("later"))).fetch(IBM, START, MINUTE)
+    assert (found.sources, found.is_whole) == (("yahoo",), False)

@@ -31,6 +31,11 @@ CREATE TABLE market.corporate_actions (
 COMMENT ON COLUMN market.corporate_actions.ex_date IS 'The first day in New York that is traded without it';
 COMMENT ON COLUMN market.corporate_actions.amount IS
     'A share, as the source had it at ingested_at: adjusted for the splits until then';
+CREATE TABLE market.corporate_action_looks (
+    symbol    text PRIMARY KEY,
+    looked_at timestamptz NOT NULL
+);
+COMMENT ON TABLE market.corporate_action_looks IS 'When a source was asked last for the actions of a symbol';
 CREATE TABLE market.adjustment_factors (
     symbol       text NOT NULL,
     first_day    date NOT NULL,
@@ -110,7 +115,9 @@ COMMENT ON VIEW market.adjusted_daily_bars IS 'Daily bars in the shares of now a
 GRANTS = """
 GRANT SELECT ON market.corporate_actions, market.adjustment_factors, market.adjusted_candles, market.adjusted_daily_bars
     TO pipeline_writer, pipeline_reader, pipeline_checker;
-GRANT INSERT, UPDATE ON market.corporate_actions TO pipeline_writer;
+GRANT SELECT ON market.corporate_action_looks TO pipeline_writer, pipeline_reader, pipeline_checker;
+GRANT INSERT, UPDATE, DELETE ON market.corporate_actions TO pipeline_writer;
+GRANT INSERT, UPDATE ON market.corporate_action_looks TO pipeline_writer;
 GRANT INSERT, UPDATE, DELETE ON market.adjustment_factors TO pipeline_writer;
 GRANT EXECUTE ON FUNCTION market.computed_factors TO pipeline_writer, pipeline_reader, pipeline_checker;
 """
@@ -124,4 +131,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP VIEW market.adjusted_daily_bars, market.adjusted_candles")
     op.execute("DROP FUNCTION market.computed_factors")
-    op.execute("DROP TABLE market.adjustment_factors, market.corporate_actions")
+    op.execute("DROP TABLE market.adjustment_factors, market.corporate_action_looks, market.corporate_actions")
