@@ -8,6 +8,8 @@ Every minute; cheap when there is nothing to tell.
    are always in the table `alerts` and in this log; by Slack with `SLACK_WEBHOOK_URL`, by mail with `ALERT_EMAIL` and
    `SMTP_HOST`. All that is new is one message, the worst first. An alert that goes on is not told again, unless it
    becomes worse.
+3. OpenLineage events that were written since then go to the topic `market.lineage.v1`, and to `OPENLINEAGE_URL` if it
+   is set. One that does not answer gets them with a later run.
 
 **Running it twice** tells nothing twice. **What you see of a run**: the XCom `return_value` of `notify_people`: what
 was raised, resolved and delivered, by which channels, and why one failed.

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from include.commands import archive, dead_letters, sandbox
 from include.commands.console import err, one_line_errors, out, say
+from include.commands.lineage import lineage
 from include.commands.quality import quality
 from include.errors import MarketDataError
 from include.settings import Market, settings, stack_env_file
@@ -28,12 +29,13 @@ app = typer.Typer(
 )
 FIRST_CANDLE_SECONDS = 300
 #: Each is `benchmarks/<name>.py` with `run(as_json, options)`.
-BENCHMARKS = ("ingest", "stream", "warehouse")
+BENCHMARKS = ("backfill", "ingest", "stream", "warehouse")
 
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(archive.app, name="archive")
 app.command()(quality)
+app.command()(lineage)
 
 
 class MarketName(StrEnum):

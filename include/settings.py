@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     checker_database_url: SecretStr | None = None
     spark_master: str = "local[2]"
 
+    #: An OpenLineage server that gets the lineage events too.
+    openlineage_url: AnyHttpUrl | None = None
+    openlineage_api_key: SecretStr | None = None
+
     slack_webhook_url: SecretStr | None = None
     alert_email: str | None = None
     smtp_host: str | None = None

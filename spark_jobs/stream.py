@@ -40,6 +40,7 @@ from include.storage.lease import Lease
 from include.storage.stream_store import StreamStore
 from spark_jobs.broker import AnomalyTopic, LagMirror, topic_id
 from spark_jobs.checkpoints import open_checkpoint
+from spark_jobs.lineage import StreamLineage
 from spark_jobs.readers import read_events
 from spark_jobs.session import SparkSettings, open_session, spark_settings
 from spark_jobs.sinks import OUTAGE_SECONDS, EventSink
@@ -105,23 +106,23 @@ def run(
         epoch = heart.lease.epoch
         servers = required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
         mirrors = {name: LagMirror(servers, query_name(name)) for name in ASSET_CLASSES}
-        sinks = [
-            replace(
-                make_sink(chosen, epoch, name, rebuild=rebuild), on_commit=mirrors[name].note, on_failure=on_failure
-            )
-            for name in ASSET_CLASSES
-        ]
-        queries = [start_query(spark, chosen, spark_chosen, sink) for sink in sinks]
-        chores = Chores(chosen, epoch, sinks, list(mirrors.values()))
-        chores.start()
-        figures = Figures()
-        while not (stop.wait(HEARTBEAT_SECONDS) or heart.lease.is_stop_asked):
+        made = {name: make_sink(chosen, epoch, name, rebuild=rebuild) for name in ASSET_CLASSES}
+        with StreamLineage.of(chosen, made, spark.version) as told:
+            sinks = [
+                replace(sink, on_commit=told.noted(name, mirrors[name].note), on_failure=on_failure)
+                for name, sink in made.items()
+            ]
+            queries = [start_query(spark, chosen, spark_chosen, sink) for sink in sinks]
+            chores = Chores(chosen, epoch, sinks, list(mirrors.values()))
+            chores.start()
+            figures, ui = Figures(), spark.sparkContext.uiWebUrl
+            while not (stop.wait(HEARTBEAT_SECONDS) or heart.lease.is_stop_asked):
+                for query in queries:
+                    raise_if_ended(query)
+                heart.beat({"queries": {q.name: figures.of(q) for q in queries}, "spark_ui": ui})
             for query in queries:
-                raise_if_ended(query)
-            heart.beat({"queries": {q.name: figures.of(q) for q in queries}, "spark_ui": spark.sparkContext.uiWebUrl})
-        for query in queries:
-            query.stop()
-        chores.end()
+                query.stop()
+            chores.end()
     finally:
         with contextlib.suppress(*_JVM_GONE):
             spark.stop()

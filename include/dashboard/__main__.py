@@ -19,6 +19,7 @@ from include.sources.catalogue import catalogue
 from include.storage.archive_catalogue import archive_folder
 from include.storage.cache import CacheManager
 from include.storage.event_reads import EventReader
+from include.storage.lineage_reads import LineageReader
 from include.storage.market_reads import MarketReader
 from include.storage.quality_reads import QualityReader
 
@@ -39,7 +40,8 @@ def create_application(chosen: Settings) -> FastAPI:
     reader, events = MarketReader(database_url), EventReader(database_url, archive_folder(chosen))
     quality = QualityReader(database_url)
     cache = CacheManager(required(chosen.redis_url, "REDIS_URL"))
-    server = create_api(chosen.market, instruments, reader, cache, events, quality)
+    lineage = LineageReader(database_url)
+    server = create_api(chosen.market, instruments, reader, cache, events, quality, lineage)
     airflow = [f"http://{host}:{chosen.ports.airflow}" for host in (HOST, "localhost")]
     quality_view = QualityView([each.symbol for each in instruments], quality, airflow[0])
     pages = create_dashboard(server, MarketView(instruments, reader, cache), quality_view, chosen.market)

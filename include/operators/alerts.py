@@ -31,6 +31,7 @@ def notify() -> dict[str, Any]:
     """
     from include.operations.alert_channels import channels
     from include.operations.alerts import deliver, notify_anomalies, send_test
+    from include.operators.lineage import send_lineage
     from include.operators.services import database_url
     from include.settings import settings
     from include.storage.alerts import AlertStore
@@ -53,4 +54,6 @@ def notify() -> dict[str, Any]:
         "delivered": delivery.delivered,
         "failed": delivery.failed,
         "tested": tested,
+        # The last: alerts wait for no lineage.
+        "lineage": send_lineage(),
     }

@@ -66,6 +66,7 @@ def validate() -> dict[str, Any]:
     from functools import partial
 
     from include.operations.topic_ends import topic_ends
+    from include.operators.lineage import journal_quality
     from include.operators.services import connected_settings, database_url
     from include.quality.data_docs import Docs, folder_of
     from include.quality.run import await_start, run_checks
@@ -78,15 +79,20 @@ def validate() -> dict[str, Any]:
     with QualityStore(url) as store:
         await_start(store)
         request = requested(context["params"], str(context["dag_run"].run_id), datetime.now(UTC), store.before)
-        report = run_checks(
-            request,
-            store,
-            partial(_validator, folder, url),
-            limit_seconds=chosen.freshness_limit_seconds,
-            ends=partial(topic_ends, required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")),
-            hold=lambda check, rows: hold(store.connection, rows, check.name, check.reason, request.run_id),
-            docs=Docs(folder, chosen.data_docs_runs),
-        )
+        try:
+            report = run_checks(
+                request,
+                store,
+                partial(_validator, folder, url),
+                limit_seconds=chosen.freshness_limit_seconds,
+                ends=partial(topic_ends, required(chosen.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")),
+                hold=lambda check, rows: hold(store.connection, rows, check.name, check.reason, request.run_id),
+                docs=Docs(folder, chosen.data_docs_runs),
+            )
+        except Exception as failure:
+            journal_quality(request, failure=failure)
+            raise
+    journal_quality(request, report.results)
     for each in report.checks:
         if not each.passed:
             print(f"{each.severity}: {each.check_name}: {each.observed}; expected: {each.expected}. {each.reason}")

@@ -53,7 +53,8 @@ SELECT last.covered_until,
             SELECT r.covered_from FROM data_quality_results r
             WHERE r.check_name = a.subject AND r.symbol IS NULL AND NOT r.passed
               AND r.checked_at >= a.last_seen_at - interval '1 hour' ORDER BY r.checked_at DESC LIMIT 1) fault
-        WHERE a.kind = 'quality' AND a.resolved_at IS NULL AND fault.covered_from >= now() - %s) AS oldest_fault
+        WHERE a.kind = 'quality' AND a.resolved_at IS NULL
+          AND fault.covered_from >= coalesce(last.covered_until, now()) - %s) AS oldest_fault
 FROM (VALUES (0)) always LEFT JOIN (
     SELECT covered_until FROM quality_runs WHERE finished_at IS NOT NULL AND symbols IS NULL AND suites @> %s
     ORDER BY started_at DESC LIMIT 1) last ON true

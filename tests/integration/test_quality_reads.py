@@ -280,7 +280,8 @@ def _fill_market(trial: Trial) -> None:
     if trial.execute("SELECT 1 FROM candles LIMIT 1"):
         return
     trial.execute(
-        "INSERT INTO instruments (symbol, asset_class, name, is_collected) VALUES ('AAPL', 'stock', 'A', true)"
+        "INSERT INTO instruments (symbol, asset_class, name, is_collected, collected_since)"
+        " VALUES ('AAPL', 'stock', 'A', true, now() - interval '5000 minutes')"
     )
     trial.execute(
         "INSERT INTO trading_sessions SELECT 'stock', d::date, d, d + interval '1 day'"
