@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from include.market.candle import LONGEST_SECONDS
+from include.market.candle import INTERVALS, LONGEST_SECONDS
 from include.storage.stream_sql import EVENT_COLUMNS
 
 _SPAN = f"interval '{LONGEST_SECONDS} seconds'"
+_INTERVALS = ", ".join(f"'{name}'" for name in INTERVALS)
 FIGURES = ("open", "high", "low", "close", "volume", "currency")
 
 STAGING = """
@@ -47,12 +48,17 @@ WHERE verdict IN ('new', 'changed') OR (
     WHERE c.symbol = judged.symbol AND (c.interval = '1m' AND c.window_start = date_bin('1 minute', event_time, 'epoch')
         OR c.interval = '5m' AND c.window_start = date_bin('5 minutes', event_time, 'epoch'))) < 2
 """
+# OFFSET 0: span by span by the keys, however long the history is.
 UNPAIRED = f"""
 INSERT INTO changed_candles
-SELECT c.symbol, c.interval, c.window_start FROM recounted r
-JOIN candles c ON c.symbol = r.symbol AND c.window_start >= r.start AND c.window_start < r.start + {_SPAN}
+SELECT c.symbol, c.interval, c.window_start FROM recounted r CROSS JOIN LATERAL (
+    SELECT c.symbol, c.interval, c.window_start FROM candles c
+    WHERE c.symbol = r.symbol AND c.interval IN ({_INTERVALS})
+      AND c.window_start >= r.start AND c.window_start < r.start + {_SPAN}
+    OFFSET 0) c
 WHERE NOT EXISTS (
-    SELECT FROM indicators i WHERE (i.symbol, i.interval, i.window_start) = (c.symbol, c.interval, c.window_start))
+    SELECT FROM indicators i WHERE (i.symbol, i.interval, i.window_start) = (c.symbol, c.interval, c.window_start)
+    OFFSET 0)
 """
 VERDICTS = "SELECT verdict, count(*)::int AS bars FROM judged_bars GROUP BY verdict"
 #: By how much the closes of bars that are held, and came in other figures, differ.

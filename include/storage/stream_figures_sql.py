@@ -142,8 +142,9 @@ CROSS JOIN LATERAL (
     SELECT NOT EXISTS (
         SELECT FROM candles c WHERE (c.symbol, c.interval) = (came.symbol, came.interval)
           AND c.window_start >= since AND c.window_start < first
+          -- OFFSET 0: by the key, and not the whole table at once where the planner knows little of it.
           AND NOT EXISTS (SELECT FROM indicators i WHERE (i.symbol, i.interval, i.window_start)
-                          = (c.symbol, c.interval, c.window_start))) AS is_seeded
+                          = (c.symbol, c.interval, c.window_start) OFFSET 0)) AS is_seeded
 ) continued
 """
 #: Too much hangs on these: the repair does them. Until then their newest candles are continued from what there is.

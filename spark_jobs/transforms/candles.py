@@ -39,6 +39,8 @@ from spark_jobs.transforms.series import IntArray, microseconds
 _NO_OFFSET = 2**63 - 1
 #: Sums before it is known whether they fit.
 _WIDE_VOLUME, _WIDE_WEIGHT = pa.decimal256(76, 8), pa.decimal256(76, 16)
+#: What is divided for an average price, as whole numbers: of so few digits that the quotient keeps 31 decimals.
+_NUMERATOR, _DIVISOR, _THREE = pa.decimal256(38, 0), pa.decimal256(28, 0), pa.scalar(Decimal(3), pa.decimal256(1, 0))
 
 
 def candles_of(events: DataFrame, interval: Interval | None = None) -> DataFrame:
@@ -131,19 +133,16 @@ def candles_from(partials: pa.Table) -> pa.Table:
     return pa.table({name: columns[name] for name in CANDLE_SCHEMA.names}).cast(CANDLE_SCHEMA)
 
 
-def _vwap(chosen: pa.Table, volume: pa.ChunkedArray) -> pa.Array:
+def _vwap(chosen: pa.Table, volume: pa.ChunkedArray) -> pa.ChunkedArray:
     """Σ(high+low+close)·volume / 3Σvolume, half up to 12 decimals; by whole numbers, for no float is exact here."""
     known = pc.equal(chosen["weights"], chosen["volumes"])
-    numerators = pc.if_else(known, chosen["weighted"], None).to_pylist()
-    figures: list[Decimal | None] = []
-    for numerator, total in zip(numerators, volume.to_pylist(), strict=True):
-        if numerator is None or not total:
-            figures.append(None)
-            continue
-        divisor = 3 * int(total.scaleb(8))
-        # 1e-16 over 1e-8 leaves 1e-8; four more places, doubled for the rounding.
-        figures.append(Decimal((20_000 * int(numerator) + divisor) // (2 * divisor)).scaleb(-12))
-    return pa.array(figures, VWAP)
+    numerators = pc.if_else(known, chosen["weighted"], None).cast(_NUMERATOR)
+    total = _rescaled(volume.cast(pa.decimal256(28, 8)), _DIVISOR)
+    total = pc.if_else(pc.equal(total, pa.scalar(Decimal(0), _DIVISOR)), None, total)
+    # 1e-16 over 1e-8 leaves 1e-8; four more places. The quotient has 31, more than a half can hide behind.
+    quotient = pc.divide(numerators, pc.multiply(total, _THREE))
+    rounded = pc.round(quotient, ndigits=4, round_mode="half_towards_infinity").cast(pa.decimal256(60, 4))
+    return _rescaled(rounded, pa.decimal256(60, 12)).cast(VWAP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The parts of the backfill's benchmark; `benchmarks/backfill.py` runs them."""
