@@ -145,11 +145,11 @@ class FetchResult:
     """`dropped` counts rows that are no fault (open bars, rows without a trade), by reason."""
 
     events: list[MarketEvent] = field(default_factory=list)
-    actions: list[CorporateAction] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
     #: The question that brings the rest, where the source gives no more at once.
     more: Question | None = None
+    actions: list[CorporateAction] = field(default_factory=list)
 
     def add(self, other: FetchResult) -> None:
         """Takes over what another answer gave, its `more` too."""

@@ -31,7 +31,7 @@ def test_migrations_in_mid_stream(world: World, undisturbed: Undisturbed, tmp_pa
                 (lambda: migrate.upgrade(url, "sandbox", expand), [expand]),
                 (lambda: migrate.upgrade(url, "sandbox", contract), [contract]),
                 (lambda: migrate.downgrade(url, trials.head), [contract, expand]),
-                (lambda: migrate.downgrade(url, "0006"), None),
+                (lambda: migrate.downgrade(url, "0010"), None),
                 (lambda: migrate.upgrade(url, "sandbox", trials.head), None),
             ):
                 done = while_fed(world, change)

@@ -78,7 +78,7 @@ FUNCTIONS = {
     "candle_differences", "control_figure", "differs", "implausible_prices", "indicator_differences", "ledger_balance",
     "ledger_gaps", "anomaly_differences", "recounted_candles", "symbol_completeness", "symbol_freshness",
     "topics_behind", "traded_seconds", "usual_gap_seconds", "missing_minutes", "events_as_of", "candles_as_of",
-    "computed_factors",
+    "computed_factors", "candles_adjusted",
 }  # fmt: skip
 #: What nobody but the owner may do: on the tables themselves, and beside them.
 ON_A_TABLE = (

@@ -86,18 +86,24 @@ LANGUAGE sql STABLE SET search_path = market, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION market.computed_factors IS 'Factors of a symbol by its corporate actions, as they stand now';
 """
+# By a function, which is inlined, so that no later change of candles has to take a view away first.
 VIEWS = """
-CREATE VIEW market.adjusted_candles AS
-SELECT c.symbol, c.interval, c.window_start,
-       c.open * f.factor AS open, c.high * f.factor AS high, c.low * f.factor AS low, c.close * f.factor AS close,
-       c.volume / f.split_factor AS volume, c.vwap * f.factor AS vwap, c.event_count, c.source, c.is_final,
-       f.split_factor, f.price_factor
-FROM market.candles c
-LEFT JOIN market.adjustment_factors a ON a.symbol = c.symbol
-    AND (c.window_start AT TIME ZONE 'America/New_York')::date BETWEEN a.first_day AND a.last_day
-CROSS JOIN LATERAL (
-    SELECT coalesce(a.split_factor, 1) AS split_factor, coalesce(a.price_factor, 1) AS price_factor,
-           coalesce(a.split_factor * a.price_factor, 1) AS factor) f;
+CREATE FUNCTION market.candles_adjusted()
+RETURNS TABLE (symbol text, "interval" text, window_start timestamptz, open numeric, high numeric, low numeric,
+               close numeric, volume numeric, vwap numeric, event_count integer, source text, is_final boolean,
+               split_factor numeric, price_factor numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT c.symbol, c.interval, c.window_start, c.open * f.factor, c.high * f.factor, c.low * f.factor,
+           c.close * f.factor, c.volume / f.split_factor, c.vwap * f.factor, c.event_count, c.source, c.is_final,
+           f.split_factor, f.price_factor
+    FROM market.candles c
+    LEFT JOIN market.adjustment_factors a ON a.symbol = c.symbol
+        AND (c.window_start AT TIME ZONE 'America/New_York')::date BETWEEN a.first_day AND a.last_day
+    CROSS JOIN LATERAL (
+        SELECT coalesce(a.split_factor, 1) AS split_factor, coalesce(a.price_factor, 1) AS price_factor,
+               coalesce(a.split_factor * a.price_factor, 1) AS factor) f
+$$;
+CREATE VIEW market.adjusted_candles AS SELECT * FROM market.candles_adjusted();
 COMMENT ON VIEW market.adjusted_candles IS 'Candles in the shares of now, without dividends';
 CREATE VIEW market.adjusted_daily_bars AS
 SELECT e.symbol, (e.event_time AT TIME ZONE 'America/New_York')::date AS day, e.source,
@@ -119,7 +125,8 @@ GRANT SELECT ON market.corporate_action_looks TO pipeline_writer, pipeline_reade
 GRANT INSERT, UPDATE, DELETE ON market.corporate_actions TO pipeline_writer;
 GRANT INSERT, UPDATE ON market.corporate_action_looks TO pipeline_writer;
 GRANT INSERT, UPDATE, DELETE ON market.adjustment_factors TO pipeline_writer;
-GRANT EXECUTE ON FUNCTION market.computed_factors TO pipeline_writer, pipeline_reader, pipeline_checker;
+GRANT EXECUTE ON FUNCTION market.computed_factors, market.candles_adjusted
+    TO pipeline_writer, pipeline_reader, pipeline_checker;
 """
 
 
@@ -130,5 +137,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP VIEW market.adjusted_daily_bars, market.adjusted_candles")
-    op.execute("DROP FUNCTION market.computed_factors")
+    op.execute("DROP FUNCTION market.candles_adjusted, market.computed_factors")
     op.execute("DROP TABLE market.adjustment_factors, market.corporate_action_looks, market.corporate_actions")
