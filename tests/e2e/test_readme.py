@@ -18,7 +18,7 @@ LINES = [
     if line.strip()
 ]
 #: Their effect is proven by tests of their own; here it is enough that they are spelled right.
-PROVEN_ELSEWHERE = {"up", "down", "test", "restart", "quality"}
+PROVEN_ELSEWHERE = {"up", "down", "test", "restart", "quality", "lineage"}
 
 
 @pytest.mark.parametrize("line", LINES, ids=" ".join)

@@ -91,7 +91,9 @@ def assert_nothing_lost_or_doubled(stack: RunningStack) -> None:
     counted = one(
         stack,
         "SELECT count(*) AS all, count(DISTINCT event_id) AS ids, "
-        "count(DISTINCT (asset_class, kafka_partition, kafka_offset)) AS places FROM market_events",
+        "count(DISTINCT (asset_class, kafka_partition, kafka_offset)) AS places FROM market_events "
+        # What a backfill or a repair put in did not come by Kafka.
+        "WHERE kafka_offset IS NOT NULL",
     )
     assert counted["all"] == counted["ids"] == counted["places"] > 0
     new = one(stack, "SELECT sum(rows_new) AS n FROM stream_batches")["n"]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from include.storage import migrate
 from tests.faults.conftest import Undisturbed
 from tests.faults.world import World
@@ -20,6 +22,7 @@ EXPAND = [
 CONTRACT = [f"ALTER TABLE market.{table} DROP COLUMN trial" for table in ("market_events", "candles")]
 
 
+@pytest.mark.exhaustive
 def test_migrations_in_mid_stream(world: World, undisturbed: Undisturbed, tmp_path: Path) -> None:
     url = world.services.database_url
     with trial_revisions(tmp_path) as trials:

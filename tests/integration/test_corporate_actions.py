@@ -98,6 +98,7 @@ def factor_of(rows: list[dict[str, str]], day: date) -> tuple[float, float]:
     return float(row["price_factor"]), float(row["split_factor"])
 
 
+@pytest.mark.exhaustive  # each of its days is a partition
 def test_the_factors_of_recorded_days_are_the_vendors(world: World, shared_data: Path) -> None:
     actions = [action for action in recorded_actions(shared_data) if action.ex_date >= FIRST]
     bars = daily_bars(shared_data, actions)
