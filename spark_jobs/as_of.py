@@ -14,13 +14,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.logs import log_to_stderr
+from include.market.moments import day_bounds
 from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
 from include.storage.as_of import events_as_of
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(arguments)
     chosen = settings()
     url = required(chosen.writer_database_url or chosen.database_url, "DATABASE_URL")
-    last = datetime.combine(wanted.until or wanted.at.date(), time(), UTC) + timedelta(days=1)
+    _, last = day_bounds(wanted.until or wanted.at.date())
     found = figures_as_of(url, wanted.symbol, min(last, wanted.at), wanted.at)
     wanted.to.mkdir(parents=True, exist_ok=True)
     tables = {"candles": found.candles, "indicators": found.indicators, "anomalies": found.anomalies}

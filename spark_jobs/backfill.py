@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pyarrow as pa
 
 from include.market.event import AssetClass, MarketEvent
+from include.market.moments import day_bounds
 from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA, TIME
 from include.storage.history_store import Part
 from include.storage.stream_store import EVENT_COLUMNS, Batch, StreamStore
@@ -56,8 +57,7 @@ def store_bars(
     The same bars again change nothing; without `revise` only minutes that are missing are taken. Raises DayIsCold where
     the day is only in the archive, OtherShares for bars that a split has changed, psycopg.Error.
     """
-    start = datetime.combine(part.day, time(), UTC)
-    end = start + timedelta(days=1)
+    start, end = day_bounds(part.day)
     with store.recomputation(f"events_{asset_class}") as batch:
         batch.refuse_cold(part.day, part.day)
         batch.make_days([part.day])

@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 
 import pyarrow as pa
 import redis
@@ -24,15 +24,13 @@ import structlog
 
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
+from include.market.moments import day_bounds
 from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
 from include.storage.cache import CacheManager
-from include.storage.stream_store import Batch, StreamStore
+from include.storage.stream_store import NO_EPOCH, Batch, StreamStore
 from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
-
-#: It takes no lease, so it has no epoch: it writes candles and what follows from them, under a lock.
-NO_EPOCH = 0
 
 log = structlog.get_logger("recompute")
 
@@ -79,7 +77,7 @@ def recompute_day(store: StreamStore, day: date, asset_class: AssetClass, delay:
     The indicators from the day on are left to `repair_indicators`, which so does them once for many days. Raises
     DayIsCold.
     """
-    start, end = _bounds(day)
+    start, end = day_bounds(day)
     with store.recomputation(f"events_{asset_class}") as batch:
         # It would find no events, or only the late ones.
         batch.refuse_cold(day, day)
@@ -101,7 +99,7 @@ def apply_quarantine(store: StreamStore, delay: timedelta, cache: CacheManager) 
     counts = {"applied": 0, "events": 0, "candles": 0, "changed": 0}
     for day, asset_class in store.quarantined_days():
         with store.recomputation(f"events_{asset_class}") as batch:
-            applied = batch.figures.take_quarantined(*_bounds(day), asset_class)
+            applied = batch.figures.take_quarantined(*day_bounds(day), asset_class)
             _add(counts, _replace_candles(batch, batch.figures.events_recounted(), asset_class, delay))
             batch.figures.drop_partials_recounted()
             batch.figures.record_repairs(only_changed=True)
@@ -135,11 +133,6 @@ def repair_indicators(store: StreamStore) -> dict[str, int]:
             counts["indicators"] += indicators.num_rows
             counts["changed"] += batch.figures.replace_indicators(indicators, anomalies)
     return counts
-
-
-def _bounds(day: date) -> tuple[datetime, datetime]:
-    start = datetime.combine(day, time(), UTC)
-    return start, start + timedelta(days=1)
 
 
 def _add(counts: dict[str, int], done: dict[str, int]) -> None:

@@ -70,8 +70,9 @@ def fill_gaps(asset_class: AssetClass) -> dict[str, Any]:
 
     from airflow.sdk import get_current_context
 
+    from include.market.moments import micros
     from include.operations.gaps import repair_gaps
-    from include.operators.history import Backfiller, micros
+    from include.operators.history import Backfiller
     from include.operators.services import connected_settings
     from include.storage.gap_store import Due
 

@@ -14,13 +14,14 @@ from include.errors import SourceError, Transient
 from include.market.calendar import NEW_YORK
 from include.market.corporate_action import as_traded, half_adjusted, split_ratio
 from include.market.gaps import Span
+from include.market.moments import day_bounds, micros, moment
 from include.producers.history import Fetched, History
 from include.settings import Settings, required
 from include.sources.catalogue import catalogue
 from include.storage.corporate_actions import actions_of, keep_actions, looked_at
 from include.storage.gap_store import GapStore
 from include.storage.history_store import Part
-from include.storage.stream_store import StreamStore
+from include.storage.stream_store import NO_EPOCH, StreamStore
 from spark_jobs.backfill import Stored, store_bars
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
     from include.market.event import AssetClass, MarketEvent
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_EPOCH = 0
 #: Further back no bar can be fetched, nor any dividend be of use.
 ACTIONS_BACK = timedelta(days=730)
 #: About a split, a source may have applied it to a part of a day.
@@ -59,14 +58,14 @@ class Backfiller:
         url = required(configuration.writer_database_url or configuration.database_url, "DATABASE_URL")
         self.history = History.connected(configuration, asset_class, only)
         self.gaps = GapStore(url)
-        self._store = StreamStore(url, _NO_EPOCH)
+        self._store = StreamStore(url, NO_EPOCH)
         self._url = url
         self._asset_class = asset_class
         self._delay = timedelta(seconds=configuration.watermark_seconds)
 
     def preview(self, symbol: str, day: date) -> dict[str, Any]:
         """The minutes that are missing, and what asking for the day costs; nobody is asked."""
-        window = day_span(day)
+        window = Span(*day_bounds(day))
         missing = self.gaps.missing(window, symbol)
         cost = self.history.cost(catalogue().get(symbol), micros(window.start), micros(window.end))
         minutes = sum(span.minutes for span in missing)
@@ -87,7 +86,7 @@ class Backfiller:
 
         Raises DayIsCold, PublishError, psycopg.Error.
         """
-        window = day_span(day)
+        window = Span(*day_bounds(day))
         start, end = span or window
         if span is None:
             self._await_quota()
@@ -139,7 +138,7 @@ class Backfiller:
         near = [action.ratio for action in actions if abs(action.ex_date - day) <= NEAR_A_SPLIT]
         torn = half_adjusted(fetched.bars, near)
         if torn is not None:
-            at = _EPOCH + timedelta(microseconds=torn.event_time)
+            at = moment(torn.event_time)
             reason = f"half-adjusted: from {at:%H:%M} on the bars are in other shares; nothing of the day was taken"
             return replace(fetched, bars=(), is_whole=False, reason=reason), (), Fraction(1)
         # Alpha Vantage is asked for prices as traded; Yahoo's are in the shares of now.
@@ -160,14 +159,3 @@ class Backfiller:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def day_span(day: date) -> Span:
-    """The UTC day."""
-    start = datetime.combine(day, time(), UTC)
-    return Span(start, start + timedelta(days=1))
-
-
-def micros(at: datetime) -> int:
-    """UTC epoch microseconds."""
-    return (at - _EPOCH) // timedelta(microseconds=1)

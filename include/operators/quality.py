@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, get_current_context
 
 from include.market.event import ASSET_CLASSES
+from include.market.moments import day_bounds
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -135,8 +136,8 @@ def requested(params: Mapping[str, Any], dag_run_id: str, now: datetime, before:
 
     suites, symbols = tuple(params["suites"] or ()), tuple(params["symbols"] or ()) or None
     if params["day"]:
-        since = datetime.combine(date.fromisoformat(params["day"]), time(), UTC)
-        until = min(now, since + timedelta(days=1))
+        since, end = day_bounds(date.fromisoformat(params["day"]))
+        until = min(now, end)
     else:
         since, until = window(before(suites or SUITES), now), now
     return Request(slug(dag_run_id), since, until, suites, symbols, dag_run_id)

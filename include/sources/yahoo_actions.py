@@ -5,7 +5,7 @@ A dividend's amount is adjusted for the splits up to now, as all of the chart is
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +15,7 @@ from include.errors import BadPayload
 from include.market.corporate_action import CorporateAction
 from include.market.event import MICROSECONDS
 from include.market.instrument import Instrument
+from include.market.moments import moment
 from include.sources.base import ACTIONS, Answer, Question, source_id
 from include.sources.strict import decode
 
@@ -120,4 +121,4 @@ def read_actions(question: Question, answer: Answer, now_us: int) -> list[Corpor
 
 def _day(seconds: int, zone: ZoneInfo) -> date:
     """The exchange's day of an opening."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(zone).date()
+    return moment(seconds * MICROSECONDS).astimezone(zone).date()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import psycopg
@@ -11,9 +11,9 @@ from psycopg.rows import dict_row
 
 from include.market.corporate_action import CorporateAction
 from include.market.event import Source
+from include.market.moments import micros, moment
 from include.storage.database import libpq_url
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = ("symbol", "kind", "ex_date", "source", "numerator", "denominator", "amount", "currency", "ingested_at")
 _SAID = ("numerator", "denominator", "amount", "currency")
 # Asked again, a source says the same in other figures only where it has corrected itself, or split since.
@@ -53,7 +53,7 @@ def keep_actions(
         changed = cursor.execute(_WITHDRAW, bound).rowcount
         for action in actions:
             row = {name: getattr(action, name) for name in _COLUMNS}
-            row["ingested_at"] = _EPOCH + timedelta(microseconds=action.ingested_at)
+            row["ingested_at"] = moment(action.ingested_at)
             changed += cursor.execute(_KEEP, row).rowcount
         cursor.execute(_FORGET_FACTORS, (symbol,))
         cursor.execute(_FACTORS, {"symbol": symbol})
@@ -75,4 +75,4 @@ def actions_of(database_url: str, symbol: str) -> list[CorporateAction]:
 
 
 def _action(row: dict[str, Any]) -> CorporateAction:
-    return CorporateAction(**row | {"ingested_at": (row["ingested_at"] - _EPOCH) // timedelta(microseconds=1)})
+    return CorporateAction(**row | {"ingested_at": micros(row["ingested_at"])})

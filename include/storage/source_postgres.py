@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.market.moments import micros, moment
 from include.storage.database import libpq_url
 from include.storage.source_state import Call, Held, StoreAway, state_key
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 #: Nobody holds a source's lock for longer than a few round trips.
 _TIMEOUTS = "-c lock_timeout=5000 -c statement_timeout=10000"
 
@@ -56,7 +54,7 @@ class PostgresSourceState:
     def replace(self, source: str, held: Held, following: Held, calls: Sequence[Call], purge_us: int) -> bool:
         """See SourceStore; under the lock `held` is always what is there."""
         state = {"health": following.health, "stamp": following.stamp, "revision": following.revision}
-        rows = [(source, call.id, _time(call.at_us), call.cost) for call in calls]
+        rows = [(source, call.id, moment(call.at_us), call.cost) for call in calls]
         with self._away(), self._open().transaction(), self._open().cursor() as cursor:
             cursor.execute(
                 "INSERT INTO source_health (source, state) VALUES (%s, %s) "
@@ -68,7 +66,7 @@ class PostgresSourceState:
                 "ON CONFLICT DO NOTHING",
                 rows,
             )
-            cursor.execute("DELETE FROM source_calls WHERE source = %s AND called_at < %s", (source, _time(purge_us)))
+            cursor.execute("DELETE FROM source_calls WHERE source = %s AND called_at < %s", (source, moment(purge_us)))
         return True
 
     def calls(self, source: str) -> list[Call]:
@@ -76,14 +74,14 @@ class PostgresSourceState:
             rows = self._open().execute(
                 "SELECT call_id, called_at, cost FROM source_calls WHERE source = %s", (source,)
             )
-            return [Call(call_id, _microseconds(called_at), cost) for call_id, called_at, cost in rows]
+            return [Call(call_id, micros(called_at), cost) for call_id, called_at, cost in rows]
 
     def unit_at(self, source: str, newer: int) -> int | None:
         row = self._row(_UNIT_AT, source, newer)
-        return None if row is None else _microseconds(row[0])
+        return None if row is None else micros(row[0])
 
     def units_since(self, source: str, since_us: int) -> int:
-        row = self._row(_UNITS_SINCE, source, _time(since_us))
+        row = self._row(_UNITS_SINCE, source, moment(since_us))
         return int(row[0]) if row else 0
 
     def close(self) -> None:
@@ -117,11 +115,3 @@ class PostgresSourceState:
             yield
         except psycopg.Error as error:
             raise StoreAway(self, error) from error
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND

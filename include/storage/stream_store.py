@@ -28,13 +28,15 @@ from include.storage.stream_copy import copy_in, copy_out
 from include.storage.stream_figures import FigureTables
 from include.storage.stream_sql import EVENT_COLUMNS
 
-__all__ = ["EVENT_COLUMNS", "Batch", "CheckpointSetBack", "Offsets", "StreamStore"]
+__all__ = ["EVENT_COLUMNS", "NO_EPOCH", "Batch", "CheckpointSetBack", "Offsets", "StreamStore"]
 
 #: `{topic: {partition: [first, last + 1]}}`
 Offsets = dict[str, dict[str, list[int]]]
 
 _EVENTS = EVENT_COLUMNS.split(", ")
 _COORDINATES = pa.schema([("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())])
+#: Of whoever takes no lease: it writes candles and what follows from them, under a lock.
+NO_EPOCH = 0
 #: More partitions than a topic has, and room for every offset: both in one number.
 _PARTITIONS_LIMIT = 2**15
 

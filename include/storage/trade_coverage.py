@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
 from include.errors import LeaseLost
 from include.market.coverage import Coverage, first_free
+from include.market.moments import micros, moment
 from include.storage.database import libpq_url
 from include.storage.lease import read_stream_state
 
 #: The trade stream's name in the lease table.
 APPLICATION = "crypto_trades"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COLUMNS = "symbol, covered_from, covered_through, last_trade_id"
 _FENCED = "SELECT 1 FROM stream_fence WHERE application = %s AND epoch = %s FOR SHARE"
 _SAVE = f"""
@@ -50,7 +49,7 @@ class PostgresCoverage:
     def save(self, coverages: Sequence[Coverage]) -> None:
         """All of them or none. Raises LeaseLost, psycopg.Error."""
         rows = [
-            (self._source, held.symbol, _time(held.covered_from), _time(held.covered_through), held.last_trade_id)
+            (self._source, held.symbol, moment(held.covered_from), moment(held.covered_through), held.last_trade_id)
             for held in coverages
         ]
         with self._connection.transaction(), self._connection.cursor() as cursor:
@@ -91,12 +90,4 @@ class PostgresTradedMinutes:
 
 def _coverage(row: tuple[Any, ...]) -> Coverage:
     symbol, covered_from, covered_through, last_trade_id = row
-    return Coverage(symbol, _micros(covered_from), _micros(covered_through), last_trade_id)
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _micros(time: datetime) -> int:
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    return Coverage(symbol, micros(covered_from), micros(covered_through), last_trade_id)

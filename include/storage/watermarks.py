@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from include.market.moments import micros, moment
 from include.storage.database import libpq_url
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgresWatermarks:
@@ -24,11 +22,11 @@ class PostgresWatermarks:
             "SELECT symbol, published_through FROM ingestion_watermarks WHERE source = %s AND kind = %s",
             (source, kind),
         ).fetchall()
-        return {symbol: (time - _EPOCH) // timedelta(microseconds=1) for symbol, time in rows}
+        return {symbol: micros(time) for symbol, time in rows}
 
     def advance(self, source: str, kind: str, times: Mapping[str, int]) -> None:
         """Move forward; a watermark never goes back."""
-        rows = [(source, kind, symbol, _EPOCH + timedelta(microseconds=time)) for symbol, time in times.items()]
+        rows = [(source, kind, symbol, moment(time)) for symbol, time in times.items()]
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO ingestion_watermarks AS held (source, kind, symbol, published_through) "
