@@ -9,39 +9,31 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
 
 from include.market.event import ASSET_CLASSES, AssetClass
-from include.operators.ingestion import AUTOMATIC, FIRST
+from include.operators.forms import (
+    AUTOMATIC,
+    REFUSED_FORM,
+    chosen_source,
+    collected_symbols,
+    source_param,
+    symbols_param,
+)
+from include.operators.ingestion import FIRST
 from include.operators.pools import pool_of
-from include.settings import settings
 
 if TYPE_CHECKING:
     from include.operations.backfill import DayOf
 
 #: What a run has brought; its metadata has the counts of each symbol.
 BARS = Asset("market_bars")
-SOURCES = (AUTOMATIC, "yahoo", "alpha_vantage", "binance")
+SOURCES = ("yahoo", "alpha_vantage", "binance")
 
 
 def backfill_params() -> dict[str, Param]:
     """The form; a scheduled run leaves all of it as it is."""
-    chosen = settings()
-    symbols = [symbol for name in ASSET_CLASSES for symbol in getattr(chosen, f"{name}_symbols")]
     day: dict[str, Any] = {"type": ["null", "string"], "format": "date"}
     return {
-        "symbols": Param(
-            [],
-            type="array",
-            items={"type": "string"},
-            examples=symbols,
-            title="Symbols",
-            description="Only these of the collected ones; none: all.",
-        ),
-        "source": Param(
-            AUTOMATIC,
-            type="string",
-            enum=list(SOURCES),
-            title="Source",
-            description="automatic: the preferred one that is well; else only the one named here.",
-        ),
+        "symbols": symbols_param(collected_symbols()),
+        "source": source_param(SOURCES),
         "interval": Param("1m", type="string", enum=["1m"], title="Interval", description="Length of the bars."),
         "start": Param(
             None, **day, title="First day (UTC)", description="None: the run's own data interval, a day before it."
@@ -67,11 +59,7 @@ def part_task(asset_class: AssetClass) -> dict[str, Any]:
         "retry_delay": timedelta(seconds=60),
         "retry_policy": ExceptionRetryPolicy(
             rules=[
-                RetryRule(
-                    exception="include.errors.SettingsError",
-                    action=RetryAction.FAIL,
-                    reason="A setting or a name in the form cannot be used; another try would meet it again.",
-                ),
+                REFUSED_FORM,
                 RetryRule(
                     exception="include.errors.EmptyRange",
                     action=RetryAction.FAIL,
@@ -137,7 +125,7 @@ def _preview(asset_class: AssetClass, found: Sequence[DayOf]) -> None:
     from include.operators.services import connected_settings
 
     context = get_current_context()
-    with Backfiller(connected_settings(), asset_class, _only(context["params"])) as backfiller:
+    with Backfiller(connected_settings(), asset_class, chosen_source(context["params"])) as backfiller:
         previews = [backfiller.preview(part.symbol, part.day) for part in found]
         spare = backfiller.history.spare() if found else 0
     for each in previews:
@@ -187,7 +175,7 @@ def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
     context = get_current_context()
     context["part_name"] = f"{part['symbol']} {part['day']}"  # type: ignore[typeddict-unknown-key]
     symbol, day = part["symbol"], date.fromisoformat(part["day"])
-    with Backfiller(connected_settings(), asset_class, _only(context["params"])) as backfiller:
+    with Backfiller(connected_settings(), asset_class, chosen_source(context["params"])) as backfiller:
         done = backfiller.fill(str(context["dag_run"].run_id), symbol, day)
     if done.fetched.is_too_old and done.stored.missing_before:
         raise EmptyRange(f"{symbol} {day}: {done.fetched.reason}")
@@ -224,10 +212,6 @@ def report(stock: Any, crypto: Any) -> dict[str, Any]:
         more = f" and {len(failed) - 10} more" if len(failed) > 10 else ""
         raise AirflowFailException(f"not done: {', '.join(failed[:10])}{more}; their logs say why")
     return {"parts": len(planned), "symbols": counts}
-
-
-def _only(params: Mapping[str, Any]) -> str | None:
-    return None if params["source"] == AUTOMATIC else str(params["source"])
 
 
 def _day(value: str | None) -> date | None:

@@ -10,12 +10,12 @@ import pendulum
 from airflow.sdk import ExceptionRetryPolicy, Param, RetryAction, RetryRule, get_current_context
 
 from include.market.event import SOURCES, AssetClass, Source
+from include.operators.forms import REFUSED_FORM, chosen_source, source_param, symbols_param
 from include.operators.pools import pool_of
 from include.settings import settings
 
 #: The source whose pool a poll takes a slot of: the one that is asked first.
 FIRST: dict[AssetClass, Source] = {"stock": "yahoo", "crypto": "binance"}
-AUTOMATIC = "automatic"
 
 
 def ingestion_dag(asset_class: AssetClass) -> dict[str, Any]:
@@ -30,21 +30,8 @@ def ingestion_dag(asset_class: AssetClass) -> dict[str, Any]:
         "dagrun_timeout": timedelta(minutes=10),
         "tags": ["ingest", asset_class],
         "params": {
-            "symbols": Param(
-                [],
-                type="array",
-                items={"type": "string"},
-                examples=list(symbols),
-                title="Symbols",
-                description="Only these of the configured ones; none: all.",
-            ),
-            "source": Param(
-                AUTOMATIC,
-                type="string",
-                enum=[AUTOMATIC, *SOURCES],
-                title="Source",
-                description="automatic: the preferred one that is well; else only the one named here.",
-            ),
+            "symbols": symbols_param(symbols, "configured"),
+            "source": source_param(SOURCES),
             "dry_run": Param(
                 False,
                 type="boolean",
@@ -65,11 +52,7 @@ def ingestion_task(asset_class: AssetClass) -> dict[str, Any]:
         "retry_delay": timedelta(seconds=5),
         "retry_policy": ExceptionRetryPolicy(
             rules=[
-                RetryRule(
-                    exception="include.errors.SettingsError",
-                    action=RetryAction.FAIL,
-                    reason="A setting or a name in the form cannot be used; another try would meet it again.",
-                ),
+                REFUSED_FORM,
                 RetryRule(
                     exception="include.errors.SourceError",
                     action=RetryAction.FAIL,
@@ -93,7 +76,7 @@ def poll(asset_class: AssetClass) -> dict[str, Any]:
     from include.producers.stock_producer import StockDataProducer
 
     params: Mapping[str, Any] = get_current_context()["params"]
-    source = None if params["source"] == AUTOMATIC else str(params["source"])
+    source = chosen_source(params)
     chosen = connected_settings()
     with StockDataProducer(chosen) if asset_class == "stock" else CryptoDataProducer(chosen) as producer:
         return producer.run_once(params["symbols"], source, dry_run=bool(params["dry_run"])).as_dict()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Param, get_current_context
 
-from include.market.event import ASSET_CLASSES
 from include.market.moments import day_bounds
+from include.operators.forms import collected_symbols, symbols_param
 from include.settings import settings
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ RECOMPUTE_SECONDS = 540.0
 
 def quality_params() -> dict[str, Param]:
     """The form of a run by hand; a scheduled run leaves all of it empty."""
-    chosen = settings()
-    symbols = [symbol for name in ASSET_CLASSES for symbol in getattr(chosen, f"{name}_symbols")]
     return {
         "suites": Param(
             [],
@@ -47,14 +45,7 @@ def quality_params() -> dict[str, Param]:
             title="Day (UTC)",
             description="The whole of this day; none: from an hour before the end of the last run until now.",
         ),
-        "symbols": Param(
-            [],
-            type="array",
-            items={"type": "string"},
-            examples=symbols,
-            title="Symbols",
-            description="Only these of the collected ones; none: all.",
-        ),
+        "symbols": symbols_param(collected_symbols()),
     }
 
 
