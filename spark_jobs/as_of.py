@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 
 from include.logs import log_to_stderr
 from include.market.moments import day_bounds
-from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
 from include.storage.as_of import events_as_of
-from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
+from spark_jobs.figures import candles_counted, indicators_and_anomalies
 from spark_jobs.transforms.indicators import SEEDED
 
 _CONTEXT = ["symbol", "interval", "window_start", "close", "volume", "source"]
@@ -47,7 +46,7 @@ def figures_as_of(database_url: str, symbol: str, until: datetime, moment: datet
 
 def figures_of(events: pa.Table) -> Figures:
     """From a whole history of events (EVENT_SCHEMA). Pure."""
-    candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
+    candles = candles_counted(events)
     context = candles.select(_CONTEXT).sort_by([(name, "ascending") for name in _CONTEXT[:3]])
     for name in SEEDED:
         # Nothing came before: there is nothing to continue from.

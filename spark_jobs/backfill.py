@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from include.market.event import AssetClass, MarketEvent
 from include.market.moments import day_bounds
-from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA, TIME
+from include.market.tables import EVENT_SCHEMA, TIME
 from include.storage.history_store import Part
 from include.storage.stream_store import EVENT_COLUMNS, Batch, StreamStore
-from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
-from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
+from spark_jobs.figures import candles_counted, replace_followers
 
 #: A changed bar changes the indicators of every later candle; of so many at most in its own transaction, which is a
 #: month of minutes and a second of work. More are left to the repair, which is a transaction for each series.
@@ -94,11 +93,8 @@ def _count_again(batch: Batch, asset_class: AssetClass, delay: timedelta) -> int
     events = batch.figures.events_recounted()
     if events.num_rows == 0:
         return 0
-    candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
     newest = batch.newest_event_time()
-    changed = batch.figures.upsert_candles(candles, newest - delay if newest else None, asset_class)
+    watermark = newest - delay if newest else None
+    changed = batch.figures.upsert_candles(candles_counted(events), watermark, asset_class)
     batch.figures.drop_partials_recounted()
-    context, firsts = batch.figures.context(LOOKBACK, SEEDED, at_most=LATER_CANDLES)
-    if firsts.num_rows:
-        changed += batch.figures.replace_indicators(*indicators_and_anomalies(context, firsts))
-    return changed
+    return changed + replace_followers(batch.figures, at_most=LATER_CANDLES)

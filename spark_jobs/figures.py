@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.market.candle import KEY
+from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
+from include.storage.stream_figures import FigureTables
 from include.storage.stream_figures_sql import ANOMALY_COLUMNS, INDICATOR_COLUMNS
 from spark_jobs.transforms.anomalies import anomalies_of_table
 from spark_jobs.transforms.candles import candles_from, counted, merged, partials_of
-from spark_jobs.transforms.indicators import indicators_of_table
+from spark_jobs.transforms.indicators import LOOKBACK, SEEDED, indicators_of_table
 
 
 def candles_with_partials(added: pa.Table, partials: pa.Table, events: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -23,6 +25,23 @@ def candles_with_partials(added: pa.Table, partials: pa.Table, events: pa.Table)
     known = [partials, partials_of(added), partials_of(counted(events))]
     together = merged(pa.concat_tables(known))
     return candles_from(together), together
+
+
+def candles_counted(events: pa.Table) -> pa.Table:
+    """Candles of all intervals (CANDLE_SCHEMA) from all events of their windows, whatever is known of those."""
+    candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
+    return candles
+
+
+def replace_followers(figures: FigureTables, *, at_most: int | None = None) -> int:
+    """Indicators and anomalies of the candles that were changed, and of all after them, in their place; rows changed.
+
+    Those behind more than `at_most` candles are left to the repair.
+    """
+    context, firsts = figures.context(LOOKBACK, SEEDED, at_most=at_most)
+    if firsts.num_rows == 0:
+        return 0
+    return figures.replace_indicators(*indicators_and_anomalies(context, firsts))
 
 
 def indicators_and_anomalies(context: pa.Table, firsts: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -25,11 +25,10 @@ import structlog
 from include.logs import log_to_stderr
 from include.market.event import ASSET_CLASSES, AssetClass
 from include.market.moments import day_bounds
-from include.market.tables import EVENT_SCHEMA, PARTIAL_SCHEMA
 from include.settings import required, settings
 from include.storage.cache import CacheManager
 from include.storage.stream_store import NO_EPOCH, Batch, StreamStore
-from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
+from spark_jobs.figures import candles_counted, indicators_and_anomalies
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
 log = structlog.get_logger("recompute")
@@ -113,7 +112,7 @@ def apply_quarantine(store: StreamStore, delay: timedelta, cache: CacheManager) 
 
 
 def _replace_candles(batch: Batch, events: pa.Table, asset_class: AssetClass, delay: timedelta) -> dict[str, int]:
-    candles, _ = candles_with_partials(EVENT_SCHEMA.empty_table(), PARTIAL_SCHEMA.empty_table(), events)
+    candles = candles_counted(events)
     newest = batch.newest_event_time()
     changed = batch.figures.upsert_candles(candles, newest - delay if newest else None, asset_class)
     changed += batch.figures.remove_uncounted()

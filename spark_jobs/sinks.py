@@ -22,8 +22,7 @@ from include.storage.cache import CacheManager, LatestPrice
 from include.storage.control_sum import control_sum
 from include.storage.stream_store import EVENT_COLUMNS, Batch, CheckpointSetBack, Offsets, StreamStore
 from spark_jobs.failpoints import failpoint
-from spark_jobs.figures import candles_with_partials, indicators_and_anomalies
-from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
+from spark_jobs.figures import candles_with_partials, replace_followers
 
 _REFUSED_COLUMNS = ["topic", "kafka_partition", "kafka_offset", "symbol", "source", "reason", "payload"]
 _STORED_COLUMNS = [*EVENT_COLUMNS.split(", "), "topic"]
@@ -147,9 +146,7 @@ class EventSink:
         candles, partials = candles_with_partials(*batch.figures.basis(new))
         batch.figures.upsert_candles(candles, watermark, self.asset_class)
         batch.figures.keep_partials(partials, watermark, self.asset_class)
-        context, firsts = batch.figures.context(LOOKBACK, SEEDED, at_most=self.later_candles)
-        if firsts.num_rows:
-            batch.figures.replace_indicators(*indicators_and_anomalies(context, firsts))
+        replace_followers(batch.figures, at_most=self.later_candles)
 
     def _recall(self, rows: pa.Table, offsets: Offsets, batch: Batch, batch_id: int) -> pa.Table:
         """The batch is stored; only Redis may have missed it."""

@@ -274,7 +274,7 @@ def test_a_day_that_fails_half_way_leaves_all_as_it_was(
     def dies(*_: object) -> None:
         raise ConnectionError("killed")
 
-    monkeypatch.setattr("spark_jobs.backfill.indicators_and_anomalies", dies)
+    monkeypatch.setattr("spark_jobs.figures.indicators_and_anomalies", dies)
     with pytest.raises(ConnectionError):
         backfill(world, bars)
     assert rows(world) == before
