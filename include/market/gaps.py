@@ -11,6 +11,8 @@ Cause = Literal["our outage", "source outage", "halt", "no trades", "not listed"
 State = Literal["open", "repairing", "filled", "unfillable"]
 
 MINUTE = timedelta(minutes=1)
+#: Shorter holes are most often minutes without a trade; longer, trading stood still, or somebody was away.
+FEW = timedelta(minutes=5)
 
 
 class Span(NamedTuple):

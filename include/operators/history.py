@@ -141,8 +141,7 @@ class Backfiller:
             at = moment(torn.event_time)
             reason = f"half-adjusted: from {at:%H:%M} on the bars are in other shares; nothing of the day was taken"
             return replace(fetched, bars=(), is_whole=False, reason=reason), (), Fraction(1)
-        # Alpha Vantage is asked for prices as traded; Yahoo's are in the shares of now.
-        if any(bar.source != "yahoo" for bar in fetched.bars):
+        if not all(self.history.adjusts(source) for source in {bar.source for bar in fetched.bars}):
             return fetched, fetched.bars, Fraction(1)
         ratio = split_ratio(actions, day, midnight.date())
         return fetched, fetched.bars if ratio == 1 else as_traded(fetched.bars, ratio), ratio

@@ -15,6 +15,7 @@ from typing import Self
 from include.errors import BadPayload, EmptyRange, SettingsError, SourceError, SymbolUnknown
 from include.market.corporate_action import CorporateAction
 from include.market.event import AssetClass, MarketEvent, Source, encode, reason_invalid
+from include.market.gaps import FEW, MINUTE
 from include.market.instrument import Instrument
 from include.producers.failover import Candidate
 from include.producers.ingestion import system_clock
@@ -38,10 +39,6 @@ from include.sources.gate import Gate
 from include.sources.health import Health
 from include.sources.registry import build_client, chain
 
-#: Bars that one call brings, of sources that bring fewer than a day's.
-ROWS_A_CALL: dict[Source, int] = {"binance": 1_000}
-#: So few minutes without a bar are minutes without a trade, for which no second source is asked.
-FEW_MINUTES = 5
 DAY_US = 1_440 * MINUTE_US
 
 
@@ -124,7 +121,8 @@ class History:
         for candidate in self._candidates:
             for event in self._given(candidate, instrument, start_us, end_us, tally):
                 found.setdefault(event.event_time, event)
-            if found and len(set(wanted) - found.keys()) < FEW_MINUTES:
+            # For a few minutes, which are most often without a trade, no second source is asked.
+            if found and len(set(wanted) - found.keys()) * MINUTE < FEW:
                 break
         if tally.refused:
             self._publisher.confirm()
@@ -158,10 +156,14 @@ class History:
         """What `fetch` would cost, asked of nobody; None where no source knows the instrument."""
         for candidate in self._candidates:
             if candidate.name in instrument.ids:
-                rows = ROWS_A_CALL.get(candidate.name)
+                rows = candidate.capability.rows
                 calls = 1 if rows is None else max(1, ceil((end_us - start_us) / MINUTE_US / rows))
                 return Cost(candidate.name, calls, calls * candidate.capability.cost)
         return None
+
+    def adjusts(self, source: Source) -> bool:
+        """Whether the source gives bars of before a split in the shares of now."""
+        return any(one.name == source and one.capability.is_split_adjusted for one in self._candidates)
 
     def spare(self) -> int:
         """Calls of the first source that may be made for the past now: half of each quota is left to the polls."""

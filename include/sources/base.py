@@ -63,6 +63,10 @@ class Capability:
     carries: tuple[Want, ...] = ()
     #: How far back it goes; None: no end is known.
     depth_us: int | None = None
+    #: Bars in one answer, where those of a day do not fit.
+    rows: int | None = None
+    #: Bars of before a split come in the shares of now.
+    is_split_adjusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ PAGE_ROWS = 1000
 DECLARATION = Declaration(
     name="binance",
     capabilities=(
-        Capability(MINUTE_BARS, "crypto", cost=2),
+        Capability(MINUTE_BARS, "crypto", cost=2, rows=PAGE_ROWS),
         Capability(QUOTES, "crypto", batch=PAIRS_PER_TICKER_CALL, cost=2),
         Capability(TRADES, "crypto", cost=4),
     ),

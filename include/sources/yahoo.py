@@ -55,7 +55,7 @@ _QUOTE_SECONDS = 300
 DECLARATION = Declaration(
     name="yahoo",
     capabilities=(
-        Capability(MINUTE_BARS, "stock", carries=(QUOTES,), depth_us=DEPTH_US),
+        Capability(MINUTE_BARS, "stock", carries=(QUOTES,), depth_us=DEPTH_US, is_split_adjusted=True),
         Capability(QUOTES, "stock"),
         Capability(ACTIONS, "stock"),
     ),

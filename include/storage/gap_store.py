@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.market.event import AssetClass
-from include.market.gaps import Cause, Changes, Gap, Span, changes, spans_of, within
+from include.market.gaps import FEW, Cause, Changes, Gap, Span, changes, spans_of, within
 from include.storage.database import libpq_url
 from include.storage.history_sql import MISSING
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 GRACE = timedelta(minutes=3)
 #: A source may have a bar this much later than its minute: until then, to have nothing is no proof.
 PROOF_AFTER = timedelta(minutes=15)
-#: Shorter holes are most often minutes without a trade: they are asked for once, when that is proof.
-FEW = timedelta(minutes=5)
 #: The n-th failure in a row waits 2^n times this, a day at most.
 PAUSE = timedelta(minutes=2)
 #: A repair that says nothing for so long has died.
@@ -37,9 +35,10 @@ _MISSING = """
 SELECT symbol, minute FROM missing_minutes(%(since)s, %(until)s, %(symbols)s) ORDER BY symbol, minute
 """
 # A history is whole from its first candle on, whoever brought that; what lies before nobody asked for.
-_BEGAN = """
-SELECT i.symbol, coalesce((SELECT min(c.window_start) FROM candles c WHERE c.symbol = i.symbol AND c.interval = '1m'),
-                          i.collected_since) AS began
+_INSTRUMENTS = """
+SELECT i.symbol, i.asset_class, i.is_collected,
+       coalesce((SELECT min(c.window_start) FROM candles c WHERE c.symbol = i.symbol AND c.interval = '1m'),
+                i.collected_since) AS began
 FROM instruments i
 """
 _KNOWN = """
@@ -47,7 +46,6 @@ SELECT id, symbol, gap_start, gap_end, state FROM data_gaps
 WHERE state <> 'filled' AND gap_start < %(until)s AND gap_end > %(since)s
   AND (%(symbols)s::text[] IS NULL OR symbol = ANY (%(symbols)s)) ORDER BY symbol, gap_start
 """
-_CLASSES = "SELECT symbol, asset_class FROM instruments WHERE is_collected"
 # Whatever came in that time shows that we were there; what came in its first two minutes may be of before.
 _WAS_UP = """
 SELECT EXISTS (
@@ -96,7 +94,7 @@ _GIVE_UP = """
 UPDATE data_gaps SET state = 'unfillable', closed_at = now(), reason = %(reason)s, cause = CASE
     WHEN %(cause)s::text IS NOT NULL THEN %(cause)s
     WHEN cause <> 'unknown' THEN cause
-    WHEN gap_end - gap_start >= interval '5 minutes' THEN 'halt' ELSE 'no trades' END
+    WHEN gap_end - gap_start >= %(few)s THEN 'halt' ELSE 'no trades' END
 WHERE state = 'repairing' AND symbol = %(symbol)s AND gap_start >= %(since)s AND gap_end <= %(until)s
 """
 _SESSION_DAYS = """
@@ -159,7 +157,7 @@ class GapStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._connection.close()
+        self.close()
 
     def close(self) -> None:
         self._connection.close()
@@ -203,8 +201,9 @@ class GapStore:
             for row in self._connection.execute(_KNOWN, bound):
                 known[row["symbol"]].append(Gap(row["id"], Span(row["gap_start"], row["gap_end"]), row["state"]))
             found = {symbol: spans_of(minutes) for symbol, minutes in missing.items()}
-            began = {row["symbol"]: row["began"] for row in self._connection.execute(_BEGAN)}
-            classes = {row["symbol"]: row["asset_class"] for row in self._connection.execute(_CLASSES)}
+            instruments = self._connection.execute(_INSTRUMENTS).fetchall()
+            began = {row["symbol"]: row["began"] for row in instruments}
+            classes = {row["symbol"]: row["asset_class"] for row in instruments if row["is_collected"]}
             for symbol in sorted({*found, *known}):
                 changed = changes(found.get(symbol, []), known[symbol], window, began[symbol])
                 if only_known:
@@ -241,7 +240,9 @@ class GapStore:
 
     def give_up(self, due: Due, reason: str, cause: Cause | None = None) -> int:
         """The sources have nothing for what is still open of it: it is not asked for again. How many rows."""
-        return self._connection.execute(_GIVE_UP, {**asdict(due), "reason": reason, "cause": cause}).rowcount
+        return self._connection.execute(
+            _GIVE_UP, {**asdict(due), "reason": reason, "cause": cause, "few": FEW}
+        ).rowcount
 
     def counts(self) -> dict[str, int]:
         """Open gaps and their minutes."""

@@ -134,6 +134,8 @@ def test_the_cost_is_that_of_the_source_that_is_asked_first(publisher: ListPubli
     day_us = 1_440 * MINUTE_US
     assert history(publisher, first, second).cost(IBM, START, START + day_us) == Cost("yahoo", 1, 1)
     coins = history(publisher, ToldSource("binance", {"bar60": {}}))
+    (candidate,) = coins._candidates
+    coins._candidates = [replace(candidate, capability=replace(candidate.capability, rows=1_000))]
     coin = Instrument("BTC-USD", "crypto", "Bitcoin", {"binance": "BTCUSDT"})
     assert coins.cost(coin, START, START + day_us) == Cost("binance", 2, 2)
     assert coins.cost(IBM, START, MINUTE) is None
