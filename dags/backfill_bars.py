@@ -19,10 +19,10 @@ the asset `market_bars` and in `backfill_results`.
 | left | tell of a minute whose trades, or whose bar of another source, are held |
 | refused | are not valid: `./pipeline dead-letters list` |
 
-**Splits and dividends** are learnt first (`corporate_actions`). Yahoo gives days before a split in the shares of now:
-they are taken as they were traded, and only where minutes are missing. A day that is adjusted in part is refused by
-name. `adjusted_candles` and `adjusted_daily_bars` show prices in the shares of now, by `adjustment_factors`; raw rows
-are never rewritten.
+**Splits and dividends** of a stock are asked for before its first bars of a day are taken (`corporate_actions`). Yahoo
+gives days before a split in the shares of now: they are taken as they were traded, and only where minutes are missing.
+A day that is adjusted in part is refused by name. `adjusted_candles` and `adjusted_daily_bars` show prices in the
+shares of now, by `adjustment_factors`; raw rows are never rewritten.
 
 **Quota**: tasks take a slot of their source's pool, and every call is counted with those of the polls
 (`./pipeline sources`). **Running it twice**, or over days that are being collected, changes nothing.
@@ -38,8 +38,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task
 
-from include.operators.backfill import BARS, backfill_params, fill, learn_actions, part_task, plan, report
-from include.operators.pools import pool_of
+from include.operators.backfill import BARS, backfill_params, fill, part_task, plan, report
 
 
 # A plain cron string would make runs whose data interval is empty.
@@ -63,10 +62,6 @@ def backfill_bars() -> None:
     def plan_crypto() -> list[dict[str, str]]:
         return plan("crypto")
 
-    @task(pool=pool_of("yahoo"), execution_timeout=timedelta(minutes=10))
-    def learn_corporate_actions() -> dict[str, object]:
-        return learn_actions()
-
     @task(**part_task("stock"))
     def fill_stock(part: dict[str, str]) -> dict[str, object]:
         return fill("stock", part)
@@ -81,9 +76,7 @@ def backfill_bars() -> None:
         return report(stock, crypto)
 
     stock, crypto = plan_stocks(), plan_crypto()
-    filled = fill_stock.expand(part=stock)
-    learn_corporate_actions() >> filled
-    [filled, fill_crypto.expand(part=crypto)] >> report_counts(stock, crypto)
+    [fill_stock.expand(part=stock), fill_crypto.expand(part=crypto)] >> report_counts(stock, crypto)
 
 
 backfill_bars()

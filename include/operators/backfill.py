@@ -139,30 +139,6 @@ def _preview(asset_class: AssetClass, found: Sequence[DayOf]) -> None:
     context["ti"].xcom_push(key="preview", value={"minutes": minutes, "calls": calls, "parts": previews})
 
 
-def learn_actions() -> dict[str, Any]:
-    """Splits and dividends of the stocks: a day from before a split comes in other shares.
-
-    A source that does not answer is said so, and stops nothing. Raises psycopg.Error.
-    """
-    from include.errors import SourceError
-    from include.operators.history import Backfiller
-    from include.operators.services import connected_settings
-
-    context, chosen = get_current_context(), connected_settings()
-    if context["params"]["dry_run"]:
-        return {"dry_run": True}
-    named = context["params"]["symbols"]
-    changed: dict[str, int] = {}
-    unasked: dict[str, str] = {}
-    with Backfiller(chosen, "stock") as backfiller:
-        for symbol in (symbol for symbol in chosen.stock_symbols if not named or symbol in named):
-            try:
-                changed[symbol] = backfiller.learn_actions(symbol, datetime.now(UTC))
-            except SourceError as error:
-                unasked[symbol] = f"{type(error).__name__}: {error}"
-    return {"changed": {symbol: count for symbol, count in changed.items() if count}, "unasked": unasked}
-
-
 def fill(asset_class: AssetClass, part: Mapping[str, str]) -> dict[str, Any]:
     """One symbol and day: what was done.
 

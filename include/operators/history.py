@@ -111,14 +111,13 @@ class Backfiller:
         except RetryError as error:
             raise Transient("the polls need what is left of the quota; it is tried again") from error
 
-    def learn_actions(self, symbol: str, now: datetime) -> int:
-        """Ask for the symbol's splits and dividends of two years; how many are new or said otherwise.
-
-        Raises the SourceError tree, psycopg.Error.
-        """
+    def _learn_actions(self, symbol: str, now: datetime) -> None:
+        """Ask for the symbol's splits and dividends of two years. Raises the SourceError tree, psycopg.Error."""
         since = now - ACTIONS_BACK
         found = self.history.actions(catalogue().get(symbol), micros(since))
-        return keep_actions(self._url, symbol, found, since.date())
+        # Where none of the sources in use tells of them, nothing is withdrawn.
+        if found is not None:
+            keep_actions(self._url, symbol, found, since.date())
 
     def _as_traded(self, fetched: Fetched, symbol: str, day: date) -> tuple[Fetched, Sequence[MarketEvent], Fraction]:
         """Bars in the shares of their day, and the ratio of the splits since that their source had applied."""
@@ -127,13 +126,15 @@ class Backfiller:
         now = datetime.now(UTC)
         midnight = datetime.combine(now.astimezone(NEW_YORK).date(), time(), NEW_YORK)
         known = looked_at(self._url, symbol)
-        if day < midnight.date() and (known is None or known < midnight):
-            # Whoever takes a day before a split for one of now's shares falsifies it.
+        # Once a day and symbol: whichever part comes first.
+        if known is None or known < midnight:
             try:
-                self.learn_actions(symbol, now)
+                self._learn_actions(symbol, now)
             except SourceError as error:
-                reason = f"whether it was split since is not known: {type(error).__name__}: {error}"
-                return replace(fetched, bars=(), sources=(), is_whole=False, reason=reason), (), Fraction(1)
+                # Whoever takes a day before a split for one of now's shares falsifies it.
+                if day < midnight.date():
+                    reason = f"whether it was split since is not known: {type(error).__name__}: {error}"
+                    return replace(fetched, bars=(), sources=(), is_whole=False, reason=reason), (), Fraction(1)
         actions = actions_of(self._url, symbol)
         near = [action.ratio for action in actions if abs(action.ex_date - day) <= NEAR_A_SPLIT]
         torn = half_adjusted(fetched.bars, near)

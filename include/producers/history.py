@@ -138,10 +138,10 @@ class History:
             reason="; ".join(tally.reasons),
         )
 
-    def actions(self, instrument: Instrument, since_us: int) -> list[CorporateAction]:
-        """Splits and dividends since then, by the first source that tells of them.
+    def actions(self, instrument: Instrument, since_us: int) -> list[CorporateAction] | None:
+        """Splits and dividends since then, by the first source that tells of such; None where none of these does.
 
-        Raises the SourceError tree; empty where no source tells of any.
+        Raises the SourceError tree.
         """
         for candidate in self._candidates:
             source = candidate.client.source
@@ -150,7 +150,7 @@ class History:
                 since = {instrument.symbol: since_us}
                 (question,) = source.questions(ACTIONS, [instrument], since, self._clock())
                 return candidate.client.fetch(question).actions
-        return []
+        return None
 
     def cost(self, instrument: Instrument, start_us: int, end_us: int) -> Cost | None:
         """What `fetch` would cost, asked of nobody; None where no source knows the instrument."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from tenacity import Retrying, stop_after_attempt
 
 from include.errors import BadPayload, EmptyRange, RateLimited, SourceError, SymbolUnknown, Transient
+from include.market.corporate_action import CorporateAction
 from include.market.instrument import Instrument
 from include.producers.failover import Candidate
 from include.producers.history import Cost, CountingGate, History
@@ -157,3 +159,10 @@ def test_what_no_source_keeps_is_not_asked_for(publisher: ListPublisher) -> None
 def test_a_source_that_failed_leaves_it_open_whether_there_is_none(publisher: ListPublisher) -> None:
     found = history(publisher, *told([], RateLimited("later"))).fetch(IBM, START, MINUTE)
     assert (found.sources, found.is_whole) == (("yahoo",), False)
+
+
+def test_splits_are_told_by_who_tells_of_such_and_by_nobody_else(publisher: ListPublisher) -> None:
+    split = CorporateAction("IBM", "split", date(2014, 6, 9), "yahoo", NOW, Decimal(7), Decimal(1))
+    teller = ToldSource("yahoo", {"bar60": {}, "action": {"IBM": FetchResult(actions=[split])}})
+    assert history(publisher, told([], [])[1], teller).actions(IBM, START) == [split]
+    assert history(publisher, told([], [])[1]).actions(IBM, START) is None, "not: there are none"

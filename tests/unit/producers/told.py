@@ -19,6 +19,7 @@ from include.producers.publisher import ListPublisher
 from include.producers.report import IngestionReport
 from include.producers.watermarks import MemoryWatermarks
 from include.sources.base import (
+    ACTIONS,
     MINUTE_BARS,
     MINUTE_US,
     QUOTES,
@@ -79,7 +80,7 @@ class ToldSource:
 
     @property
     def declaration(self) -> Declaration:
-        wants = {"bar60": MINUTE_BARS, "quote": QUOTES, "bar86400": Want("bar", 86_400)}
+        wants = {"bar60": MINUTE_BARS, "quote": QUOTES, "bar86400": Want("bar", 86_400), "action": ACTIONS}
         capabilities = tuple(
             Capability(wants[name], "stock", delay_seconds=self.delay_seconds, carries=self.carries)
             for name in self.told
