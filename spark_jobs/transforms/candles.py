@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,8 @@ from include.market.tables import (
 )
 from spark_jobs.transforms.series import IntArray, microseconds
 
+#: Rows that are summed up at a time.
+_BLOCK = 32_768
 #: The place of rows that did not come by Kafka: after all that did.
 _NO_OFFSET = 2**63 - 1
 #: Sums before it is known whether they fit.
@@ -77,7 +80,7 @@ def counted(events: pa.Table) -> pa.Table:
     fact = np.where(is_bar, -1, newest)
     bar = (microseconds(events["event_time"]), _whole(events["interval_seconds"]))
     first = _firsts((symbol[newest], *(part[newest] for part in bar), fact), tuple(part[newest] for part in arrival))
-    return events.take(pa.array(np.sort(newest[first])))
+    return _taken(events, np.sort(newest[first]))
 
 
 def partials_of(events: pa.Table) -> pa.Table:
@@ -85,10 +88,8 @@ def partials_of(events: pa.Table) -> pa.Table:
 
     Quotes are kept apart from bars and trades. A bar is in the windows that are long enough for it.
     """
-    lengths = _whole(events["interval_seconds"])
-    fitting = [(name, seconds, lengths <= seconds) for name, seconds in INTERVAL_SECONDS.items()]
     ordered = _Ordered.of(events)
-    return pa.concat_tables([ordered.sums(name, seconds, fits) for name, seconds, fits in fitting])
+    return pa.concat_tables([ordered.sums(name, seconds) for name, seconds in INTERVAL_SECONDS.items()])
 
 
 def merged(partials: pa.Table) -> pa.Table:
@@ -114,19 +115,17 @@ def merged(partials: pa.Table) -> pa.Table:
     order_by_last = _sorted(key, places["last"])
     last = order_by_last[groups.ends]
     sums = groups.aggregated(
-        partials.select(["high", "low", "volume", "volumes", "weighted", "weights", "event_count"]).take(
-            pa.array(order)
-        ),
+        _taken(partials.select(["high", "low", "volume", "volumes", "weighted", "weights", "event_count"]), order),
         {"volumes": "sum", "weights": "sum", "event_count": "sum"},
     )
-    return _as_partials(partials.take(pa.array(first)), partials.take(pa.array(last)), sums)
+    return _as_partials(_taken(partials, first), _taken(partials, last), sums)
 
 
 def candles_from(partials: pa.Table) -> pa.Table:
     """The candles (CANDLE_SCHEMA) of complete, merged partials. Quotes make one only where nothing else does."""
     key = (_codes(partials["symbol"]), _codes(partials["interval"]), microseconds(partials["window_start"]))
     side = (_whole(partials["is_quote"]),)
-    chosen = partials.take(pa.array(_firsts(key, side)))
+    chosen = _taken(partials, _firsts(key, side))
     volume = _fitting(chosen["volume"], VOLUME)
     columns = {name: chosen[name] for name in CANDLE_SCHEMA.names if name != "vwap"}
     columns |= {"volume": volume, "vwap": _vwap(chosen, volume)}
@@ -165,11 +164,24 @@ class _Groups:
 
     def aggregated(self, rows: pa.Table, counts: dict[str, str]) -> pa.Table:
         """high, low, volume, weighted of each run, and `counts` as they say: column to Arrow's aggregation."""
-        wide = {"volume": rows["volume"].cast(_WIDE_VOLUME), "weighted": _wide_weight(rows["weighted"])}
-        given = pa.table({"run": self.run} | {name: wide.get(name, rows[name]) for name in rows.column_names})
         wanted = {"high": "max", "low": "min", "volume": "sum", "weighted": "sum"} | counts
-        found = given.group_by("run", use_threads=False).aggregate(list(wanted.items()))
+        found = pa.concat_tables([self._block(rows, *edges, list(wanted.items())) for edges in self._blocks()])
         return pa.table({name: found[f"{name}_{kind}"] for name, kind in wanted.items()})
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        """From row to row: whole runs, _BLOCK rows or a run more, so that no table of runs outgrows the cache."""
+        nominal = np.arange(0, max(1, len(self.run)), _BLOCK)
+        if len(nominal) == 1:
+            return iter([(0, len(self.run))])
+        edges = np.append(np.unique(self.starts[self.run[nominal]]), len(self.run)).tolist()
+        return pairwise(edges)
+
+    def _block(self, rows: pa.Table, start: int, end: int, wanted: list[tuple[str, str]]) -> pa.Table:
+        own = rows.slice(start, end - start)
+        wide = {"volume": own["volume"].cast(_WIDE_VOLUME), "weighted": _wide_weight(own["weighted"])}
+        columns = {name: wide.get(name, own[name]) for name in own.column_names}
+        given = pa.table({"run": self.run[start:end]} | columns)
+        return given.group_by("run", use_threads=False).aggregate(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +192,7 @@ class _Ordered:
     symbol: IntArray
     is_quote: IntArray
     time: IntArray
-    order: IntArray
+    length: IntArray
 
     @classmethod
     def of(cls, events: pa.Table) -> _Ordered:
@@ -195,16 +207,17 @@ class _Ordered:
         if ties.any():
             # Only what did not come by Kafka, or came by a topic made again, needs the id as the last word.
             order = _sorted((symbol, is_quote), (time, offset, partition, _ranks(events["event_id"])))
-        return cls(_placed(events, offset, partition), symbol, is_quote, time, order)
+        rows = _taken(_placed(events, offset, partition), order)
+        return cls(rows, symbol[order], is_quote[order], time[order], _whole(events["interval_seconds"])[order])
 
-    def sums(self, interval: Interval, seconds: int, fits: np.ndarray) -> pa.Table:
+    def sums(self, interval: Interval, seconds: int) -> pa.Table:
         """The partials of one interval, from the events whose windows are long enough."""
-        order = self.order if fits.all() else self.order[fits[self.order]]
+        fitting = np.flatnonzero(self.length <= seconds)
         length = seconds * MICROSECONDS
-        time = self.time[order]
-        groups = _Groups.of((self.symbol[order], self.is_quote[order], time // length))
-        rows = self.rows.take(pa.array(order))
-        first, last = (rows.take(pa.array(edge)) for edge in (groups.starts, groups.ends))
+        time = self.time[fitting]
+        groups = _Groups.of((self.symbol[fitting], self.is_quote[fitting], time // length))
+        rows = _taken(self.rows, fitting)
+        first, last = _taken(rows, groups.starts), _taken(rows, groups.ends)
         counted_rows = rows.select(["high", "low", "volume", "weighted"])
         for name, of in (("volumes", "volume"), ("weights", "weighted"), ("event_count", "high")):
             counted_rows = counted_rows.append_column(name, rows[of])
@@ -279,6 +292,13 @@ def _firsts(key: tuple[IntArray, ...], order: tuple[IntArray, ...]) -> IntArray:
     """The place of the first row of each key in this order."""
     places = _sorted(key, order)
     return places[_Groups.of(tuple(part[places] for part in key)).starts]
+
+
+def _taken(rows: pa.Table, places: IntArray) -> pa.Table:
+    """The rows at these places. Where those are all, in their order, as of bars that came once, nothing is copied."""
+    if len(places) == rows.num_rows and np.array_equal(places, np.arange(len(places))):
+        return rows
+    return rows.take(pa.array(places))
 
 
 def _sorted(key: tuple[IntArray, ...], order: tuple[IntArray, ...]) -> IntArray:

@@ -20,6 +20,11 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+#: Values that are worked on at a time: what passes over them again and again finds them in the processor's cache,
+#: however long the history is.
+_BLOCK = 16_384
+
+
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Of each place's trailing values: how many, their mean, and the sum of squares about it (NaN if none)."""
@@ -52,6 +57,19 @@ class Series:
 
         The values must have no nulls.
         """
+        starts = range(0, max(1, len(self.values)), _BLOCK)
+        blocks = [self._block(start, size, lag) for start in starts]
+        return Moments(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+    def _block(self, start: int, size: int, lag: int) -> tuple[IntArray, FloatArray, FloatArray]:
+        """The moments of _BLOCK places; those before are looked at as far as they count."""
+        first = max(0, start - size - lag)
+        seen = slice(first, start + _BLOCK)
+        found = Series(self.values[seen], self.before[seen])._whole_moments(size, lag)
+        own = slice(start - first, None)
+        return found.count[own], found.mean[own], found.squares[own]
+
+    def _whole_moments(self, size: int, lag: int) -> Moments:
         reach = range(lag, min(lag + size, len(self.values)))
         # Measured from the newest of them, equal values have the mean that they are and a deviation of exactly 0.
         pivot = self._earlier(lag)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.market.candle import INTERVAL_SECONDS, Interval
+from spark_jobs.transforms import candles
 from spark_jobs.transforms.candles import candles_from, candles_of_table, counted, merged, partials_of
 from tests.unit.transforms import exact, reference
 from tests.unit.transforms.test_candles import EVENT_SCHEMA, Row, event
@@ -93,12 +94,17 @@ def test_any_split_in_any_order_gives_the_candles_of_the_whole(rows: list[Row], 
 
 
 @settings(max_examples=40, deadline=None)
-@given(streams(), st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_says_nothing(rows: list[Row], dice: random.Random) -> None:
+@given(streams(), st.randoms(use_true_random=False), st.integers(1, 9))
+def test_the_order_of_the_rows_and_the_blocks_of_work_say_nothing(
+    rows: list[Row], dice: random.Random, block: int
+) -> None:
     whole = candles_of_table(table(rows))
     dice.shuffle(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candles, "_BLOCK", block)
+        parts = candles_of_table(table(rows))
     for interval in INTERVAL_SECONDS:
-        assert by_key(candles_of_table(table(rows)), interval) == by_key(whole, interval)
+        assert by_key(parts, interval) == by_key(whole, interval)
 
 
 @settings(max_examples=40, deadline=None)
