@@ -20,6 +20,7 @@ from include.storage.market_reads import MarketReader
 from include.storage.read_connections import ReadConnections
 
 CANDLES, POINTS = 500, 48
+WATERMARK = timedelta(minutes=10)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: Parts of the history, from its beginning, that lie behind a past moment; of the shortest one too.
 PASTS = (0.25, 0.5, 0.75)
@@ -39,7 +40,8 @@ class History:
 
     @classmethod
     def opened(cls, events: int, start: datetime, reader_url: str, archive: Path) -> History:
-        return cls(events, start, MarketReader(reader_url), EventReader(reader_url, archive), AnomalyReader(reader_url))
+        market = MarketReader(reader_url, WATERMARK)
+        return cls(events, start, market, EventReader(reader_url, archive), AnomalyReader(reader_url))
 
     def past(self, number: int) -> datetime:
         """One of a few whole minutes of the past."""

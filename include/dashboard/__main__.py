@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import timedelta
 
 import uvicorn
 from fastapi import FastAPI
@@ -37,7 +38,8 @@ def create_application(chosen: Settings) -> FastAPI:
     if not instruments:
         raise SettingsError("STOCK_SYMBOLS and CRYPTO_SYMBOLS are both empty: name at least one symbol")
     database_url = required(chosen.reader_database_url or chosen.database_url, "DATABASE_URL")
-    reader, events = MarketReader(database_url), EventReader(database_url, archive_folder(chosen))
+    reader = MarketReader(database_url, timedelta(seconds=chosen.watermark_seconds))
+    events = EventReader(database_url, archive_folder(chosen))
     quality = QualityReader(database_url)
     cache = CacheManager(required(chosen.redis_url, "REDIS_URL"))
     lineage = LineageReader(database_url)

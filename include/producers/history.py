@@ -166,18 +166,11 @@ class History:
         return any(one.name == source and one.capability.is_split_adjusted for one in self._candidates)
 
     def spare(self) -> int:
-        """Calls of the first source that may be made for the past now: half of each quota is left to the polls."""
-        from include.producers.shared_gate import SharedGate
-
-        gate = None if self._parts is None else self._parts.gate
-        if not isinstance(gate, SharedGate) or not self._candidates:
+        """Calls of the first source that may be made for the past now."""
+        if not self._candidates:
             return 0
         first = self._candidates[0]
-        for report in gate.describe(self._clock()):
-            if report.source == first.name:
-                units = (quota.left - quota.limit.units // 2 for quota in report.quotas)
-                return max(0, min(units, default=1)) // first.capability.cost
-        return 0
+        return self._gate.spare(first.name, self._clock()) // first.capability.cost
 
     def close(self) -> None:
         for candidate in self._candidates:
@@ -299,6 +292,10 @@ class CountingGate:
     def health(self, source: Source) -> Health:
         """See Gate."""
         return self._gate.health(source)
+
+    def spare(self, source: Source, now_us: int) -> int:
+        """See Gate."""
+        return self._gate.spare(source, now_us)
 
     def close(self) -> None:
         self._gate.close()

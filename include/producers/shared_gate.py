@@ -27,6 +27,7 @@ from include.market.event import Source
 from include.producers.quota import Limit, QuotaUse, kept_us, limits, refusal, used_by_others, uses
 from include.settings import Settings, required
 from include.sources.base import Declaration, Want
+from include.sources.gate import WITHOUT_QUOTA
 from include.sources.health import CLOSED, Health
 from include.storage.source_postgres import PostgresSourceState
 from include.storage.source_redis import RedisSourceState
@@ -139,6 +140,12 @@ class SharedGate:
 
             self._change(source, now_us, look)
         return reports
+
+    def spare(self, source: Source, now_us: int) -> int:
+        """See Gate. Raises Transient where no store answers."""
+        reports = [report for report in self.describe(now_us) if report.source == source]
+        units = (quota.left - quota.limit.units // 2 for report in reports for quota in report.quotas)
+        return max(0, min(units, default=WITHOUT_QUOTA))
 
     def close(self) -> None:
         self._front.close()

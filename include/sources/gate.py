@@ -9,6 +9,9 @@ from include.market.event import Source
 from include.sources.base import Want
 from include.sources.health import CLOSED, Health
 
+#: Units at a time of a source that has no quota.
+WITHOUT_QUOTA = 1
+
 
 class Gate(Protocol):
     """Asked before each call and told after it. Times in UTC epoch microseconds."""
@@ -27,6 +30,10 @@ class Gate(Protocol):
         ...
 
     def health(self, source: Source) -> Health: ...
+
+    def spare(self, source: Source, now_us: int) -> int:
+        """Units that may be used now for what does not hurry: half of each quota is left to the polls."""
+        ...
 
     def close(self) -> None: ...
 
@@ -48,6 +55,9 @@ class OpenGate:
 
     def health(self, source: Source) -> Health:
         return self._health.get(source, CLOSED)
+
+    def spare(self, source: Source, now_us: int) -> int:
+        return WITHOUT_QUOTA
 
     def close(self) -> None:
         """Nothing to close."""

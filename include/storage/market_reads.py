@@ -38,7 +38,7 @@ _SINCE = (
     " ORDER BY window_start DESC LIMIT %(rows)s) AS newest"
 )
 _AS_OF = SQL(
-    "SELECT {}, window_start + %(length)s <= %(as_of)s - interval '10 minutes' AS is_final, %(as_of)s AS updated_at"
+    "SELECT {}, window_start + %(length)s <= %(as_of)s - %(watermark)s AS is_final, %(as_of)s AS updated_at"
     " FROM candles_as_of(%(as_of)s, %(since)s, %(before)s, ARRAY[%(symbol)s]) WHERE interval = %(base)s"
     " ORDER BY window_start DESC LIMIT %(rows)s"
 ).format(SQL(", ").join(Identifier(field.name) for field in fields(Candle)[:-2]))
@@ -101,7 +101,14 @@ class Price:
 
 
 class MarketReader(ReadConnections):
-    """Candles from PostgreSQL. Safe to call from several threads."""
+    """Candles from PostgreSQL. Safe to call from several threads.
+
+    `watermark`: how long a window of a past moment was open after its end.
+    """
+
+    def __init__(self, database_url: str, watermark: timedelta) -> None:
+        super().__init__(database_url)
+        self._watermark = watermark
 
     def candles(
         self,
@@ -131,7 +138,8 @@ class MarketReader(ReadConnections):
             if as_of is None:
                 found = cursor.execute(_CANDLES, bound).fetchall()
             else:
-                found = _known(cursor, bound, as_of, timedelta(seconds=TIMEFRAME_SECONDS[base]))
+                open_for = {"length": timedelta(seconds=TIMEFRAME_SECONDS[base]), "watermark": self._watermark}
+                found = _known(cursor, bound | open_for, as_of)
         found.reverse()
         if parts == 1:
             return found
@@ -159,10 +167,10 @@ class MarketReader(ReadConnections):
         return row["last"] if row else None
 
 
-def _known(cursor: Cursor[Candle], bound: Mapping[str, Any], as_of: datetime, length: timedelta) -> list[Candle]:
+def _known(cursor: Cursor[Candle], bound: Mapping[str, Any], as_of: datetime) -> list[Candle]:
     """Newest first, from the events that had come by then."""
     before = min(bound["before"] or as_of, as_of)
-    wanted = {**bound, "before": before, "as_of": as_of, "length": length}
+    wanted = {**bound, "before": before, "as_of": as_of}
     row = cursor.connection.execute(_SINCE, wanted).fetchone()
     since = row["since"] if row else None
     if since is None:

@@ -216,7 +216,7 @@ def test_figures_of_any_moment_are_those_that_stood_then(
     monkeypatch.setattr("spark_jobs.as_of.settings", lambda: Chosen(world.writer_url))
     assert main([LIQUID, "--at", f"{END.isoformat()}", "--to", f"{tmp_path}"]) == 0
     assert pq.read_table(tmp_path / "candles.parquet").num_rows == len(closes)
-    reader = MarketReader(world.writer_url)
+    reader = MarketReader(world.writer_url, timedelta(minutes=7))
     at = datetime.fromtimestamp(revised.event_time / 1e6, UTC)
     then, now = (
         reader.candles(LIQUID, "1m", 500, at + timedelta(minutes=1), at, as_of=moment)[-1]
@@ -225,6 +225,9 @@ def test_figures_of_any_moment_are_those_that_stood_then(
     assert (then.close, now.close, now.updated_at) == (bars[104].close, revised.close, END + timedelta(hours=1))
     stored = reader.candles(LIQUID, "5m", 40, END)
     known = reader.candles(LIQUID, "5m", 40, END, as_of=END + timedelta(hours=1))
+    soon = reader.candles(LIQUID, "1m", 500, at + timedelta(minutes=3), at, as_of=at + timedelta(minutes=9))
+    # Seven minutes after its end a window is closed, not six.
+    assert [each.is_final for each in soon] == [True, True, False]
     assert [replace(each, updated_at=END, is_final=True) for each in known] == [
         replace(each, updated_at=END, is_final=True) for each in stored
     ]
