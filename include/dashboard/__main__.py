@@ -11,17 +11,24 @@ from fastapi import FastAPI
 
 from include.api.app import create_api
 from include.api.headers import SecurityHeaders, content_security_policy, security_headers
+from include.dashboard.alerts_view import AlertsView
 from include.dashboard.app import create_dashboard
+from include.dashboard.live import LiveHub
+from include.dashboard.live_routes import alongside, create_live_router
 from include.dashboard.market_view import MarketView
 from include.dashboard.quality_view import QualityView
 from include.errors import SettingsError
 from include.settings import Settings, required, settings
 from include.sources.catalogue import catalogue
+from include.storage.alert_reads import Acknowledger, AlertReader
 from include.storage.archive_catalogue import archive_folder
 from include.storage.cache import CacheManager
+from include.storage.chart_reads import ChartReader
 from include.storage.event_reads import EventReader
 from include.storage.lineage_reads import LineageReader
+from include.storage.live_reads import LiveReader
 from include.storage.market_reads import MarketReader
+from include.storage.price_feed import PriceFeed
 from include.storage.quality_reads import QualityReader
 
 HOST = "127.0.0.1"
@@ -46,7 +53,15 @@ def create_application(chosen: Settings) -> FastAPI:
     server = create_api(chosen.market, instruments, reader, cache, events, quality, lineage)
     airflow = [f"http://{host}:{chosen.ports.airflow}" for host in (HOST, "localhost")]
     quality_view = QualityView([each.symbol for each in instruments], quality, airflow[0])
-    pages = create_dashboard(server, MarketView(instruments, reader, cache), quality_view, chosen.market)
+    redis_url = required(chosen.redis_url, "REDIS_URL")
+    view = MarketView(instruments, reader, cache, ChartReader(database_url))
+    hub = LiveHub(view, PriceFeed(redis_url), LiveReader(database_url))
+    server.include_router(create_live_router(hub, view.symbols))
+    writer_url = chosen.writer_database_url or chosen.database_url
+    acknowledger = None if writer_url is None else Acknowledger(required(writer_url, "DATABASE_URL"))
+    alerts = AlertsView(AlertReader(database_url), acknowledger)
+    pages = create_dashboard(server, view, alerts, quality_view, chosen.market)
+    server.router.lifespan_context = alongside(server.router.lifespan_context, hub)
     policy = content_security_policy(pages.csp_hashes(), airflow)
     server.add_middleware(SecurityHeaders, headers=security_headers(policy))
     return server

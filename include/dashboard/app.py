@@ -11,10 +11,14 @@ from dash import Dash
 from fastapi import FastAPI, HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from include.dashboard import callbacks, quality_callbacks
+from include.dashboard import callbacks, market_callbacks, quality_callbacks
+from include.dashboard.alerts_view import AlertsView
 from include.dashboard.layout import PAGES, TITLE, shell
+from include.dashboard.market_page import market_page
 from include.dashboard.market_view import MarketView
+from include.dashboard.quality_page import quality_page
 from include.dashboard.quality_view import QualityView
+from include.dashboard.selection import QUALITY_PATH
 
 _log = logging.getLogger(__name__)
 _INDEX = """<!DOCTYPE html>
@@ -36,7 +40,7 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def create_dashboard(server: FastAPI, view: MarketView, quality: QualityView, market: str) -> Dash:
+def create_dashboard(server: FastAPI, view: MarketView, alerts: AlertsView, quality: QualityView, market: str) -> Dash:
     """Adds the pages at `/` and `/quality` to the server. Every file they need comes from this server."""
     # Dash's own annotation of `server` knows Flask's kind only.
     asgi: Any = server
@@ -58,7 +62,12 @@ def create_dashboard(server: FastAPI, view: MarketView, quality: QualityView, ma
         suppress_callback_exceptions=True,
     )
     app.layout = shell(market)
-    callbacks.register(app, view)
+    pages: callbacks.Pages = {
+        "/": (lambda: market_page(view), "freshness"),
+        QUALITY_PATH: (quality_page, "checked-age"),
+    }
+    callbacks.register(app, pages)
+    market_callbacks.register(app, view, alerts)
     quality_callbacks.register(app, quality)
 
     server.add_middleware(OneDocument, addresses=set(PAGES))

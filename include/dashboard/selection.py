@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
 from include.market.timeframe import Timeframe
 
 #: The buttons on the page, finest first.
-SHOWN_TIMEFRAMES: tuple[Timeframe, ...] = ("1m", "5m", "15m", "1h")
+SHOWN_TIMEFRAMES: tuple[Timeframe, ...] = get_args(Timeframe)
+#: What can be laid over the candles, as the address names it, in the order of the buttons.
+Layer = Literal["sma", "ema", "bands", "vwap", "volatility", "anomalies", "gaps"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+USUAL_LAYERS: tuple[Layer, ...] = ("sma", "bands", "anomalies", "gaps")
+_NO_LAYER = "none"
+#: A range that is drawn at once; further apart, the timeframe is too fine for it.
+_LONGEST_YEARS = 50
 QUALITY_PATH = "/quality"
 Span = Literal["24h", "7d"]
 SPANS: tuple[Span, ...] = get_args(Span)
@@ -22,22 +29,67 @@ _RUN_ID = re.compile(r"[A-Za-z0-9._:+-]{1,250}")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The symbol and timeframe of the chart."""
+    """What the chart shows: symbol, timeframe, layers, and the range in view (UTC; None: the newest candles)."""
 
     symbol: str
     timeframe: Timeframe = "1m"
+    layers: tuple[Layer, ...] = USUAL_LAYERS
+    start: datetime | None = None
+    end: datetime | None = None
 
-    def href(self) -> str:
-        return "/?" + urlencode({"symbol": self.symbol, "tf": self.timeframe})
+    def href(self, **changes: Any) -> str:
+        """The address with these parts changed; what is usual is left out. Another range is for other candles."""
+        wanted = replace(self, **changes)
+        parts = {"symbol": wanted.symbol, "tf": wanted.timeframe}
+        if wanted.layers != USUAL_LAYERS:
+            parts["show"] = ",".join(wanted.layers) or _NO_LAYER
+        if wanted.start and wanted.end and wanted.symbol == self.symbol and wanted.timeframe == self.timeframe:
+            parts |= {"from": _moment_text(wanted.start), "to": _moment_text(wanted.end)}
+        return "/?" + urlencode(parts, safe=",:")
+
+    @property
+    def key(self) -> str:
+        """Tells apart charts of which one is no continuation of the other."""
+        return f"{self.symbol}:{self.timeframe}:{','.join(self.layers)}"
+
+    def toggled(self, layer: Layer) -> str:
+        """The address with the layer shown if it is not, and not if it is."""
+        wanted = {*self.layers} ^ {layer}
+        return self.href(layers=tuple(each for each in LAYERS if each in wanted))
 
 
 def parse_selection(search: str | None, symbols: Sequence[str]) -> Selection:
-    """`?symbol=AAPL&tf=5m`; what is missing or unknown falls back to the first symbol and 1m."""
-    asked = parse_qs((search or "").removeprefix("?"))
-    symbol = asked.get("symbol", [""])[0].upper()
-    wanted = asked.get("tf", [""])[0]
+    """`?symbol=AAPL&tf=5m&show=sma,bands&from=2026-03-02T14:30&to=2026-03-02T16:00`.
+
+    What is missing or unknown falls back: to the first symbol, 1m, the usual layers and the newest candles.
+    """
+    asked = {name: values[0] for name, values in parse_qs((search or "").removeprefix("?")).items()}
+    symbol, wanted, shown = asked.get("symbol", "").upper(), asked.get("tf"), asked.get("show")
     timeframe = next((each for each in SHOWN_TIMEFRAMES if each == wanted), SHOWN_TIMEFRAMES[0])
-    return Selection(symbol if symbol in symbols else symbols[0], timeframe)
+    layers = tuple(each for each in LAYERS if each in shown.split(",")) if shown else USUAL_LAYERS
+    start, end = _moment(asked.get("from")), _moment(asked.get("to"))
+    known = start is not None and end is not None and timedelta(0) < end - start < timedelta(days=365 * _LONGEST_YEARS)
+    return Selection(
+        symbol if symbol in symbols else symbols[0],
+        timeframe,
+        layers,
+        start if known else None,
+        end if known else None,
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    """UTC unless it says; None for what is no moment of these times."""
+    try:
+        given = datetime.fromisoformat(text or "")
+        moment = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment if 1970 <= moment.year < 9000 else None
+
+
+def _moment_text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S").removesuffix(":00")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,11 @@ TIMEFRAME_SECONDS: dict[Timeframe, int] = {"1m": 60, "5m": 300, "15m": 900, "1h"
 BASE: dict[Timeframe, Interval] = {"1m": "1m", "5m": "5m", "15m": "5m", "1h": "5m", "1d": "5m"}
 
 
+def is_stored(timeframe: Timeframe) -> bool:
+    """Whether its candles, and so their indicators and anomalies, stand in the tables."""
+    return BASE[timeframe] == timeframe
+
+
 def rolled_up(candles: Sequence[Candle], timeframe: Timeframe) -> list[Candle]:
     """Shorter candles of one symbol, oldest first, as windows of `timeframe` aligned to UTC.
 

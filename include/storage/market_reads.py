@@ -185,7 +185,7 @@ def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads
     Raises DatabaseUnavailable only if that leaves nothing to show.
     """
     try:
-        prices = {symbol: _cached(symbol, held) for symbol, held in cache.get_many(symbols).items()}
+        prices = {symbol: price_of(symbol, held) for symbol, held in cache.get_many(symbols).items()}
     except redis.RedisError:
         prices = {}
     missing = [symbol for symbol in symbols if symbol not in prices]
@@ -198,7 +198,8 @@ def latest_prices(symbols: Sequence[str], cache: PriceReads, reader: CandleReads
     return prices | {symbol: _closing(candle) for symbol, candle in closes.items()}
 
 
-def _cached(symbol: str, held: Mapping[str, Any]) -> Price:
+def price_of(symbol: str, held: Mapping[str, Any]) -> Price:
+    """From a record of contract §5, as Redis holds and announces it."""
     event_time, as_of = (datetime.fromtimestamp(held[name] / 1_000_000, UTC) for name in ("event_time", "as_of"))
     price = Decimal(held["price"])
     return Price(symbol, price, event_time, as_of, held["source"], held["currency"], held["change_pct"])

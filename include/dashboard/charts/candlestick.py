@@ -1,202 +1,158 @@
-"""The main chart: candles above their volume, one shared time axis."""
+"""The main chart: candles above their volume with what is laid over them; whole, or only its end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from include.dashboard.charts.axes import chart_layout
 from include.dashboard.charts.colours import Colours, faded
+from include.dashboard.charts.frame import axis_time
+from include.dashboard.charts.overlays import LAYER_TRACES, Drawn, marked
 from include.dashboard.formatting import price_text, volume_text
 from include.dashboard.selection import Selection
 from include.market.candle import Candle
-from include.market.timeframe import TIMEFRAME_SECONDS
+from include.storage.chart_reads import Marks
 
-#: Candles in view before the reader zooms; the rest is there to pan to.
-IN_VIEW = 120
 _PROVISIONAL_OPACITY = 0.45
-_FREE_ON_THE_RIGHT = 4
+#: What of a trace belongs to its points; everything else is how it looks.
+_BY_POINT = ("x", "y", "open", "high", "low", "close", "customdata", "text")
+_NO_MARKS = Marks()
 
 
-def candlestick_figure(candles: Sequence[Candle], selection: Selection, colours: Colours) -> dict[str, Any]:
-    """`candles` oldest first; one not yet final is drawn lighter. Times on the axis are UTC.
-
-    `uirevision` names symbol and timeframe: the reader's zoom outlives every refresh of the same chart.
-    """
-    final = [candle for candle in candles if candle.is_final]
-    provisional = [candle for candle in candles if not candle.is_final]
+def candlestick_figure(
+    candles: Sequence[Candle], selection: Selection, colours: Colours, marks: Marks = _NO_MARKS
+) -> dict[str, Any]:
+    """`candles` oldest first; one not yet final is drawn lighter, one that rose hollow. Times on the axis are UTC."""
+    drawn = Drawn(candles, marks, colours)
     return {
-        "data": [
-            _candles(final, "final", colours, 1.0),
-            _candles(provisional, "provisional", colours, _PROVISIONAL_OPACITY),
-            _volume(candles, colours),
-        ],
+        "data": _traces(drawn, selection),
         "layout": {
-            **_frame(selection, colours),
-            "xaxis": _time_axis(candles, selection, colours),
-            "yaxis": _price_axis(candles, colours),
-            "yaxis2": _volume_axis(candles, colours),
-            **_last_price(candles, colours),
+            **chart_layout(candles, marks.closures, selection, colours),
+            **_last_price(candles, colours, marked(drawn) if "gaps" in selection.layers else []),
         },
     }
+
+
+def figure_end(
+    candles: Sequence[Candle], selection: Selection, colours: Colours, marks: Marks = _NO_MARKS
+) -> dict[str, Any] | None:
+    """The points from the first of these candles on, which take the place of all that a figure has from there.
+
+    `from` is their first moment on the axis, `traces` each trace's columns by its name, `last` the price line.
+    """
+    if not candles:
+        return None
+    traces = _traces(Drawn(candles, marks, colours), selection)
+    last = candles[-1]
+    return {
+        "from": axis_time(candles[0].window_start),
+        "traces": {trace["name"]: _points(trace) for trace in traces},
+        "last": {"y": float(last.close), "text": price_text(last.close), "isUp": last.close >= last.open},
+    }
+
+
+def _points(trace: dict[str, Any]) -> dict[str, Any]:
+    columns = {name: trace[name] for name in _BY_POINT if name in trace}
+    of_markers = {
+        f"marker.{name}": values for name, values in trace.get("marker", {}).items() if isinstance(values, list)
+    }
+    return columns | {name: values for name, values in of_markers.items() if name != "marker.colorscale"}
+
+
+def _traces(drawn: Drawn, selection: Selection) -> list[dict[str, Any]]:
+    final = [candle for candle in drawn.candles if candle.is_final]
+    provisional = [candle for candle in drawn.candles if not candle.is_final]
+    layers = [trace for layer in selection.layers for trace in LAYER_TRACES[layer](drawn)]
+    return [
+        _candles(final, "final", drawn.colours, 1.0),
+        _candles(provisional, "provisional", drawn.colours, _PROVISIONAL_OPACITY),
+        _volume(drawn.candles, drawn.colours),
+        *layers,
+    ]
 
 
 def _candles(candles: Sequence[Candle], name: str, colours: Colours, opacity: float) -> dict[str, Any]:
     return {
         "type": "candlestick",
         "name": name,
-        "x": [_axis_time(candle.window_start) for candle in candles],
+        "x": [axis_time(candle.window_start) for candle in candles],
         "open": [float(candle.open) for candle in candles],
         "high": [float(candle.high) for candle in candles],
         "low": [float(candle.low) for candle in candles],
         "close": [float(candle.close) for candle in candles],
-        "customdata": [_legend(candle) for candle in candles],
-        "increasing": {"line": {"color": colours.up, "width": 1}, "fillcolor": colours.up},
-        "decreasing": {"line": {"color": colours.down, "width": 1}, "fillcolor": colours.down},
+        # Told by shape too: what rose is hollow, what fell is filled.
+        "increasing": {"line": {"color": colours.up, "width": 1.2}, "fillcolor": colours.background},
+        "decreasing": {"line": {"color": colours.down, "width": 1.2}, "fillcolor": colours.down},
         "opacity": opacity,
         "whiskerwidth": 0,
         # The legend above the chart says it: no box over the candles.
         "hoverinfo": "none",
-        "showlegend": False,
     }
 
 
 def _volume(candles: Sequence[Candle], colours: Colours) -> dict[str, Any]:
-    def shade(candle: Candle) -> str:
-        colour = colours.up if candle.close >= candle.open else colours.down
-        return faded(colour, 0.5 if candle.is_final else 0.25)
-
+    """Its points carry what the legend shows. Their colours are places on a scale, so that they hold in any scheme."""
+    shades = [faded(colour, share) for colour in (colours.down, colours.up) for share in (0.25, 0.5)]
+    scale = [[place / (len(shades) - 1), shade] for place, shade in enumerate(shades)]
     return {
         "type": "bar",
         "name": "volume",
         "yaxis": "y2",
-        "x": [_axis_time(candle.window_start) for candle in candles],
+        "x": [axis_time(candle.window_start) for candle in candles],
         "y": [None if candle.volume is None else float(candle.volume) for candle in candles],
         "customdata": [_legend(candle) for candle in candles],
-        "marker": {"color": [shade(candle) for candle in candles], "line": {"width": 0}},
+        "marker": {
+            "color": [2 * (candle.close >= candle.open) + candle.is_final for candle in candles],
+            "colorscale": scale,
+            "cmin": 0,
+            "cmax": len(shades) - 1,
+            "line": {"width": 0},
+        },
         "hoverinfo": "none",
-        "showlegend": False,
     }
 
 
 def _legend(candle: Candle) -> list[str]:
-    """Open, high, low, close, volume, time, direction, state: what the legend shows for the candle."""
+    """Open, high, low, close, volume, time, direction, source, state: what the legend shows for the candle."""
     prices = [price_text(price) for price in (candle.open, candle.high, candle.low, candle.close)]
     direction = "up" if candle.close >= candle.open else "down"
     state = "" if candle.is_final else "provisional"
-    moment = f"{candle.window_start:%Y-%m-%d %H:%M}"
-    return [*prices, volume_text(candle.volume), moment, direction, state]
+    moment = _moment(candle.window_start)
+    return [*prices, volume_text(candle.volume), moment, direction, candle.source.replace("_", " "), state]
 
 
-def _frame(selection: Selection, colours: Colours) -> dict[str, Any]:
-    return {
-        "uirevision": f"{selection.symbol}:{selection.timeframe}",
-        "meta": {"symbol": selection.symbol, "timeframe": selection.timeframe},
-        "margin": {"l": 6, "r": 76, "t": 30, "b": 38},
-        "paper_bgcolor": colours.background,
-        "plot_bgcolor": colours.background,
-        "font": {"color": colours.text, "size": 11, "family": "system-ui, sans-serif"},
-        "dragmode": "pan",
-        "hovermode": "x",
-        "hoverdistance": 30,
-        "spikedistance": -1,
-        "bargap": 0.25,
-        "showlegend": False,
-        "modebar": {"orientation": "h", "bgcolor": "rgba(0,0,0,0)", "color": colours.spike},
-    }
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
-def _time_axis(candles: Sequence[Candle], selection: Selection, colours: Colours) -> dict[str, Any]:
-    axis = {
-        "type": "date",
-        "anchor": "y2",
-        "rangeslider": {"visible": False},
-        **_lines(colours),
-    }
-    if candles:
-        width = timedelta(seconds=TIMEFRAME_SECONDS[selection.timeframe])
-        newest = candles[-1].window_start
-        # A chart that has just begun keeps its candles slim: the window is as wide as a full one.
-        oldest = min(candles[-IN_VIEW:][0].window_start, newest - IN_VIEW // 2 * width)
-        axis["range"] = [_axis_time(oldest - width), _axis_time(newest + _FREE_ON_THE_RIGHT * width)]
-    return axis
-
-
-def _price_axis(candles: Sequence[Candle], colours: Colours) -> dict[str, Any]:
-    axis = {"side": "right", "domain": [0.22, 1], "fixedrange": True, **_lines(colours)}
-    if candles:
-        shown = candles[-IN_VIEW:]
-        low, high = float(min(each.low for each in shown)), float(max(each.high for each in shown))
-        pad = (high - low or high * 0.01) * 0.06
-        axis["range"] = [low - pad, high + pad]
-        axis["tickformat"] = ",.2f" if high >= 1 else ",.6f"
-    return axis
-
-
-def _volume_axis(candles: Sequence[Candle], colours: Colours) -> dict[str, Any]:
-    most = max((float(each.volume) for each in candles[-IN_VIEW:] if each.volume is not None), default=1.0)
-    return {
-        "side": "right",
-        "domain": [0, 0.18],
-        "fixedrange": True,
-        "range": [0, most * 1.05 or 1],
-        "nticks": 3,
-        "tickformat": "~s",
-        **_lines(colours),
-        "showspikes": False,
-    }
-
-
-def _lines(colours: Colours) -> dict[str, Any]:
-    return {
-        "gridcolor": colours.grid,
-        "linecolor": colours.grid,
-        "zeroline": False,
-        "showspikes": True,
-        "spikemode": "across",
-        "spikesnap": "cursor",
-        "spikethickness": 1,
-        "spikedash": "dot",
-        "spikecolor": colours.spike,
-    }
-
-
-def _last_price(candles: Sequence[Candle], colours: Colours) -> dict[str, Any]:
-    """A line through the last close, its figure on the axis."""
+def _last_price(candles: Sequence[Candle], colours: Colours, shapes: list[dict[str, Any]]) -> dict[str, Any]:
+    """A line through the last close, its figure on the axis: the first shape and the first annotation."""
     if not candles:
         return {}
     last = candles[-1]
     colour = colours.up if last.close >= last.open else colours.down
     level = float(last.close)
-    return {
-        "shapes": [
-            {
-                "type": "line",
-                "name": "last price",
-                "xref": "paper",
-                "x0": 0,
-                "x1": 1,
-                "y0": level,
-                "y1": level,
-                "line": {"color": colour, "width": 1, "dash": "dot"},
-            }
-        ],
-        "annotations": [
-            {
-                "xref": "paper",
-                "x": 1,
-                "y": level,
-                "xanchor": "left",
-                "text": price_text(last.close),
-                "showarrow": False,
-                "font": {"color": colours.label_text, "size": 11},
-                "bgcolor": colour,
-                "borderpad": 3,
-            }
-        ],
+    line = {
+        "type": "line",
+        "name": "last price",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": level,
+        "y1": level,
+        "line": {"color": colour, "width": 1, "dash": "dot"},
     }
-
-
-def _axis_time(moment: datetime) -> str:
-    """Plotly's date axis has no zone: the moment is UTC, written without saying so."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    label = {
+        "xref": "paper",
+        "x": 1,
+        "y": level,
+        "xanchor": "left",
+        "text": price_text(last.close),
+        "showarrow": False,
+        "font": {"color": colours.label_text, "size": 11},
+        "bgcolor": colour,
+        "borderpad": 3,
+    }
+    return {"shapes": [line, *shapes], "annotations": [label]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Scheme = Literal["dark", "light"]
 
@@ -19,15 +19,20 @@ class Colours:
     spike: str
     label_text: str
     background: str
+    alert: str
+    #: Of indicators; apart from each other and from up and down.
+    lines: tuple[str, str, str, str]
 
 
-_NEUTRAL: dict[Scheme, dict[str, str]] = {
+_NEUTRAL: dict[Scheme, dict[str, Any]] = {
     "dark": {
         "text": "#9aa6ba",
         "grid": "#1c2330",
         "spike": "#5d6b82",
         "label_text": "#0b0e14",
         "background": "#11161f",
+        "alert": "#f2c14e",
+        "lines": ("#8ab4ff", "#d7a6ff", "#9d7bd8", "#7fd6e8"),
     },
     "light": {
         "text": "#566277",
@@ -35,6 +40,8 @@ _NEUTRAL: dict[Scheme, dict[str, str]] = {
         "spike": "#8793a7",
         "label_text": "#ffffff",
         "background": "#ffffff",
+        "alert": "#a66a00",
+        "lines": ("#2b66d0", "#8e3fc4", "#6a3d9a", "#0e7f96"),
     },
 }
 # The second pair stays apart for every common kind of colour blindness.

@@ -38,4 +38,4 @@ def time_axis(colours: Colours, times: Sequence[datetime]) -> dict[str, Any]:
 
 def axis_time(moment: datetime) -> str:
     """Plotly's date axis has no zone: the moment is UTC, written without saying so."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.isoformat()[:19]

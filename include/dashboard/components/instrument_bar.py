@@ -6,7 +6,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from include.dashboard.components.attributes import aria
+from include.dashboard.components.attributes import aria, data
 from include.dashboard.formatting import NOT_KNOWN, change_of, price_text
 from include.dashboard.selection import SHOWN_TIMEFRAMES, Selection
 from include.market.instrument import Instrument
@@ -28,7 +28,9 @@ def instrument_bar(instrument: Instrument, price: Price | None, selection: Selec
                         html.Span(price_text(price.price) if price else NOT_KNOWN, className="price"),
                         html.Span(currency, className="currency"),
                         html.Span(change.text, className=f"change {change.direction}", title=change.spoken),
+                        html.Span(id="session", className="session", **data(market=instrument.asset_class)),
                     ],
+                    **data(symbol=instrument.symbol),
                 ),
             ],
         ),
@@ -42,6 +44,6 @@ def instrument_bar(instrument: Instrument, price: Price | None, selection: Selec
 
 def _timeframe(timeframe: Any, selection: Selection) -> html.Span:
     chosen = timeframe == selection.timeframe
-    link = dcc.Link(timeframe, href=Selection(selection.symbol, timeframe).href(), className="timeframe")
+    link = dcc.Link(timeframe, href=selection.href(timeframe=timeframe), className="timeframe")
     marks = aria(current="true") if chosen else {}
-    return html.Span(link, className="chosen" if chosen else "", **marks)
+    return html.Span(link, className="chosen" if chosen else "", **marks, **data(timeframe=timeframe))

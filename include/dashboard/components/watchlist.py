@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from dash import dcc, html
 
@@ -48,7 +49,7 @@ def _row(
         className="row chosen" if chosen else "row",
         **marks,
         children=dcc.Link(
-            href=Selection(instrument.symbol, selection.timeframe).href(),
+            href=selection.href(symbol=instrument.symbol),
             className="row-link",
             children=[
                 html.Span(
@@ -85,7 +86,16 @@ def _price(price: Price | None) -> html.Span:
     return html.Span(price_text(price.price), className="price", title=title, **data(price=exact))
 
 
-def _origin(price: Price | None, now: datetime) -> str:
+def _origin(price: Price | None, now: datetime) -> list[Any]:
     if price is None:
-        return "no price yet"
-    return f"{price.source.replace('_', ' ')} · {age_text((now - price.as_of).total_seconds())}"
+        return ["no price yet"]
+    # Text and age apart: the browser counts the age on.
+    return [
+        html.Span(price.source.replace("_", " "), className="source"),
+        " · ",
+        html.Span(
+            age_text((now - price.as_of).total_seconds()),
+            className="age",
+            **data(at=str(int(price.as_of.timestamp() * 1000))),
+        ),
+    ]

@@ -10,23 +10,26 @@ import plotly.graph_objects as go
 import pytest
 
 import include.dashboard
-from include.dashboard.charts.candlestick import IN_VIEW, candlestick_figure
+from include.dashboard.charts.axes import IN_VIEW
+from include.dashboard.charts.candlestick import candlestick_figure, figure_end
 from include.dashboard.charts.colours import colours
 from include.dashboard.components.graph import graph
-from include.dashboard.selection import Selection
+from include.dashboard.selection import LAYERS, Selection
 from tests.unit.dashboard.twins import candle
 
 DARK = colours("dark")
 MINUTES = Selection("AAPL", "1m")
+PLAIN = Selection("AAPL", "1m", ())
 
 
 def test_plotly_accepts_the_figure() -> None:
     figure = go.Figure(candlestick_figure([candle(0), candle(1, is_final=False)], MINUTES, DARK))
-    assert [trace.type for trace in figure.data] == ["candlestick", "candlestick", "bar"]
+    assert [trace.type for trace in figure.data[:3]] == ["candlestick", "candlestick", "bar"]
+    assert len({trace.name for trace in figure.data}) == len(figure.data)
 
 
 def test_prices_volume_and_times_are_those_of_the_candles() -> None:
-    candles, _, volume = candlestick_figure([candle(0), candle(1, close="102")], MINUTES, DARK)["data"]
+    candles, _, volume = candlestick_figure([candle(0), candle(1, close="102")], PLAIN, DARK)["data"]
     assert candles["x"] == ["2026-03-02T14:30:00", "2026-03-02T14:31:00"]
     assert (candles["open"], candles["close"]) == ([101.0, 101.0], [101.5, 102.0])
     assert (candles["high"], candles["low"]) == ([102.25, 102.25], [100.5, 100.5])
@@ -34,10 +37,10 @@ def test_prices_volume_and_times_are_those_of_the_candles() -> None:
 
 
 def test_a_provisional_candle_is_drawn_lighter_and_said_to_be_so() -> None:
-    final, provisional, _ = candlestick_figure([candle(0), candle(1, is_final=False)], MINUTES, DARK)["data"]
+    final, provisional, volume = candlestick_figure([candle(0), candle(1, is_final=False)], PLAIN, DARK)["data"]
     assert (len(final["x"]), len(provisional["x"])) == (1, 1)
     assert provisional["opacity"] < final["opacity"]
-    assert provisional["customdata"][0][-1] == "provisional"
+    assert volume["customdata"][1][-1] == "provisional"
 
 
 def test_volume_that_no_source_gave_is_a_gap_not_a_zero() -> None:
@@ -67,9 +70,10 @@ def test_the_last_price_is_a_line_with_its_figure() -> None:
 
 
 def test_no_candle_is_an_empty_chart() -> None:
-    figure = candlestick_figure([], MINUTES, DARK)
+    figure = candlestick_figure([], Selection("AAPL", "1m", LAYERS), DARK)
     go.Figure(figure)
-    assert [len(trace["x"]) for trace in figure["data"]] == [0, 0, 0]
+    assert {len(trace["x"]) for trace in figure["data"]} == {0}
+    assert figure_end([], MINUTES, DARK) is None
 
 
 @pytest.mark.parametrize("blue_orange", [False, True])

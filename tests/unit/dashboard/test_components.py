@@ -5,20 +5,24 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from include.dashboard.callbacks import chart_foot, chart_notice, freshness
 from include.dashboard.components.instrument_bar import instrument_bar
 from include.dashboard.components.sparkline import drawing, sparkline
 from include.dashboard.components.watchlist import watchlist
 from include.dashboard.formatting import age_text, change_of, price_text, volume_text
+from include.dashboard.market_callbacks import chart_foot, chart_notice, freshness
 from include.dashboard.market_view import ChartData, MarketView
 from include.dashboard.selection import Selection, parse_selection
 from tests.unit.dashboard.twins import (
     BITCOIN,
     INSTRUMENTS,
     START,
+    MemoryMarks,
     MemoryPrices,
     MemoryReader,
     cached,
@@ -41,6 +45,31 @@ SYMBOLS = ["AAPL", "BTC-USD"]
 def test_the_address_holds_symbol_and_timeframe(search: str | None, expected: Selection) -> None:
     assert parse_selection(search, SYMBOLS) == expected
     assert parse_selection(expected.href().removeprefix("/"), SYMBOLS) == expected
+
+
+def test_the_address_holds_layers_and_range() -> None:
+    search = "?symbol=AAPL&tf=5m&show=vwap,sma&from=2026-03-02T14:30&to=2026-03-02T16:00:05"
+    found = parse_selection(search, SYMBOLS)
+    assert (found.layers, found.start) == (("sma", "vwap"), START)
+    assert parse_selection(found.href().removeprefix("/"), SYMBOLS) == found
+    assert "from=" not in found.href(symbol="BTC-USD")
+    assert found.toggled("sma").endswith("show=vwap&from=2026-03-02T14:30&to=2026-03-02T16:00:05")
+    assert parse_selection(found.href(layers=()).removeprefix("/"), SYMBOLS).layers == ()
+
+
+@given(st.text(max_size=60), st.text(max_size=40), st.text(max_size=40))
+def test_any_address_is_a_chart(show: str, start: str, end: str) -> None:
+    found = parse_selection("?" + urlencode({"show": show, "from": start, "to": end}), SYMBOLS)
+    assert parse_selection(found.href().removeprefix("/"), SYMBOLS) == found
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("2026-03-02T16:00", "2026-03-02T14:00"), ("0001-01-01", "9999-12-31"), ("2026-03-02T14:30", ""), ("x", "y")],
+)
+def test_a_range_that_is_none_is_left_out(start: str, end: str) -> None:
+    found = parse_selection(f"?from={start}&to={end}", SYMBOLS)
+    assert (found.start, found.end) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +108,13 @@ def texts(component: Any) -> list[str]:
 
 
 def view(reader: MemoryReader, cache: MemoryPrices) -> MarketView:
-    return MarketView(INSTRUMENTS, reader, cache, clock=lambda: START + timedelta(seconds=7))
+    return MarketView(INSTRUMENTS, reader, cache, MemoryMarks(), clock=lambda: START + timedelta(seconds=7))
 
 
 def test_a_row_tells_symbol_name_source_age_price_and_change() -> None:
     board = view(MemoryReader(), MemoryPrices({"AAPL": cached("104.25", change_pct=-0.4)})).board()
     rows = watchlist(INSTRUMENTS, board.prices, board.courses, Selection("AAPL", "5m"), board.now)
-    assert texts(rows.children[0]) == ["AAPL", "Apple Inc.", "yahoo · 7s", "104.25", "▼ −0.40%"]  # noqa: RUF001
+    assert texts(rows.children[0]) == ["AAPL", "Apple Inc.", "yahoo", " · ", "7s", "104.25", "▼ −0.40%"]  # noqa: RUF001
     assert texts(rows.children[1]) == ["BTC-USD", "Bitcoin", "no price yet", "–", "–"]  # noqa: RUF001
 
 
@@ -97,8 +126,8 @@ def test_a_row_leads_to_its_symbol_and_keeps_the_timeframe() -> None:
 
 def test_the_bar_offers_every_timeframe_and_marks_the_chosen() -> None:
     _, timeframes = instrument_bar(BITCOIN, None, Selection("BTC-USD", "15m"))
-    assert texts(timeframes) == ["1m", "5m", "15m", "1h"]
-    assert [span.className for span in timeframes.children] == ["", "", "chosen", ""]
+    assert texts(timeframes) == ["1m", "5m", "15m", "1h", "1d"]
+    assert [span.className for span in timeframes.children] == ["", "", "chosen", "", ""]
 
 
 def test_a_course_is_drawn_from_low_to_high() -> None:
@@ -133,4 +162,6 @@ def test_the_chart_says_why_it_is_empty() -> None:
 
 def test_the_foot_counts_provisional_candles() -> None:
     foot = "".join(chart_foot(ChartData([candle(0), candle(1, is_final=False)], reachable=True)))
-    assert foot == "2 candles, newest 14:31 from yahoo · 1 provisional, drawn lighter · times in UTC"
+    assert foot == (
+        "2 candles since 2026-03-02 14:30 · 1 provisional, drawn lighter · hollow rose, filled fell · times in UTC"
+    )

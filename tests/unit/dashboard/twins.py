@@ -13,6 +13,9 @@ import redis
 from include.market.candle import Candle
 from include.market.instrument import Instrument
 from include.market.timeframe import BASE, Timeframe, rolled_up
+from include.storage.alert_reads import Notice
+from include.storage.chart_reads import Marks
+from include.storage.live_reads import LiveState
 from include.storage.market_reads import DatabaseUnavailable
 
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
@@ -115,3 +118,53 @@ def cached(price: str, as_of: datetime = START, change_pct: float | None = 1.25)
         "currency": "USD",
         "change_pct": change_pct,
     }
+
+
+class MemoryMarks:
+    """`ChartReader` that knows these marks of every chart, and what it was asked."""
+
+    def __init__(self, held: Marks | None = None) -> None:
+        self.held = held or Marks()
+        self.asked: list[tuple[str, str, datetime, datetime | None]] = []
+
+    def marks(self, symbol: str, interval: str, start: datetime, end: datetime | None = None) -> Marks:
+        self.asked.append((symbol, interval, start, end))
+        return self.held
+
+
+class MemoryLive:
+    """`LiveReader`; `up = False` is an outage."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.held = LiveState(1.0, True, ["crypto"], "1")
+
+    def state(self) -> LiveState:
+        if not self.up:
+            raise DatabaseUnavailable("the database does not answer")
+        return self.held
+
+
+class MemoryAlerts:
+    """`AlertReader` and `Acknowledger` over a list; `up = False` is an outage."""
+
+    def __init__(self, held: Sequence[Notice] = ()) -> None:
+        self.held = list(held)
+        self.seen: list[tuple[Any, ...]] = []
+        self.up = True
+
+    def newest(self, limit: int = 60) -> list[Notice]:
+        self._answer()
+        return self.held[:limit]
+
+    def anomaly(self, symbol: str, interval: str, window_start: datetime, metric: str, by: str) -> None:
+        self._answer()
+        self.seen.append((symbol, interval, window_start, metric, by))
+
+    def alert(self, id: int, by: str) -> None:
+        self._answer()
+        self.seen.append((id, by))
+
+    def _answer(self) -> None:
+        if not self.up:
+            raise DatabaseUnavailable("the database does not answer")

@@ -1,0 +1,166 @@
+/* What comes by itself: over a websocket, and while none holds, by asking every ten seconds. Both bring the same
+   messages (include/dashboard/live.py). */
+(function () {
+  "use strict";
+  const page = window.marketPage;
+  const { age } = page;
+  const POLL_MS = 10000, SILENT_MS = 6000, LONGEST_PAUSE_MS = 10000;
+  /* A live market says something within this. */
+  const STALE_AFTER = 120, STREAM_AFTER = 10;
+
+  let socket = null;
+  let pause = 500;
+  let polling = null;
+  let heard = 0;
+  let transport = "none";
+  let status = null;
+  let offset = 0;
+  let redraws = 0;
+  let wasDown = false;
+  let alerts = null;
+
+  const onPage = () => Boolean(document.getElementById("watchlist"));
+  page.redraw = () => window.dash_clientside.set_props("redraw", { data: ++redraws });
+
+  /* React keeps the text node: its data may change under it, the node itself may not. */
+  function write(cell, text) {
+    if (cell && cell.firstChild && cell.firstChild.data !== text) cell.firstChild.data = text;
+  }
+
+  function show(cells, root, exact) {
+    const price = root.querySelector(".price"), change = root.querySelector(".change");
+    write(price, cells.price);
+    if (exact && price) price.setAttribute("data-price", cells.exact);
+    write(change, cells.change);
+    if (change) { change.className = "change " + cells.direction; change.title = cells.spoken; }
+  }
+
+  const apply = {
+    prices: function (message) {
+      for (const row of document.querySelectorAll(".watchlist .row")) {
+        const cells = message.prices[row.dataset.symbol];
+        if (!cells) continue;
+        /* Its first price: the row has no place for it yet. */
+        if (!row.querySelector(".age")) { page.redraw(); return; }
+        show(cells, row, true);
+        write(row.querySelector(".source"), cells.source);
+        row.querySelector(".age").dataset.at = cells.asOf;
+      }
+      const now = document.querySelector(".instrument .now");
+      const cells = now && message.prices[now.dataset.symbol];
+      if (cells) show(cells, now, false);
+    },
+
+    status: function (message) {
+      status = message;
+      offset = message.now - Date.now();
+      if (message.database && wasDown) page.redraw();
+      wasDown = !message.database;
+      if (message.alerts && message.alerts !== alerts) {
+        alerts = message.alerts;
+        window.dash_clientside.set_props("alerts-version", { data: alerts });
+      }
+      window.dash_clientside.set_props("board", {
+        data: { now: message.now, newest: message.newest, reachable: message.database },
+      });
+      const session = document.getElementById("session");
+      if (session && message.database) {
+        const open = message.open.includes(session.dataset.market);
+        session.textContent = open ? "market open" : "market closed";
+        session.className = "session " + (open ? "open" : "closed");
+      }
+    },
+
+    chart: (message) => page.extend(message),
+  };
+
+  function receive(messages, by) {
+    heard = Date.now();
+    transport = by;
+    for (const message of messages) apply[message.type](message);
+  }
+
+  async function poll() {
+    const wanted = new URLSearchParams({ search: window.location.search.slice(0, 400) });
+    const since = page.since();
+    if (since) wanted.set("since", since);
+    try {
+      const answer = await fetch("/live?" + wanted, { cache: "no-store", signal: AbortSignal.timeout(8000) });
+      if (!answer.ok) throw new Error(answer.status);
+      const messages = await answer.json();
+      if (polling) receive(messages, "poll");
+    } catch (error) {
+      if (polling) transport = "none";
+    }
+  }
+
+  function fallBack() {
+    if (polling) return;
+    polling = setInterval(poll, POLL_MS);
+    poll();
+  }
+
+  function connect() {
+    if (!onPage()) { setTimeout(connect, 500); return; }
+    const scheme = window.location.protocol === "https:" ? "wss://" : "ws://";
+    const opened = new WebSocket(scheme + window.location.host + "/live?search="
+      + encodeURIComponent(window.location.search.slice(0, 400)));
+    socket = opened;
+    opened.onmessage = (event) => {
+      if (socket !== opened) return;
+      pause = 500;
+      clearInterval(polling);
+      polling = null;
+      receive(JSON.parse(event.data), "push");
+    };
+    opened.onclose = () => {
+      if (socket !== opened) return;
+      socket = null;
+      fallBack();
+      setTimeout(connect, pause * (0.5 + Math.random() / 2));
+      pause = Math.min(LONGEST_PAUSE_MS, 2 * pause);
+    };
+  }
+  connect();
+
+  function clock() {
+    if (!status) return ["Connecting", "freshness waiting", "waiting for the first answer"];
+    const silent = (Date.now() - heard) / 1000;
+    const seconds = status.newest === null ? null : (Date.now() + offset - status.newest) / 1000;
+    const known = seconds === null ? "" : " · data " + age(seconds) + " old";
+    const how = transport === "push" ? "pushed as it comes" : "asked for every 10 seconds, for no websocket holds";
+    if (transport === "none" || silent > (transport === "push" ? 8 : 22)) {
+      return ["Connection lost" + known, "freshness trouble", "the server does not answer; showing what was known last"];
+    }
+    if (!status.database) return ["Database down" + known, "freshness trouble", "showing what was known last"];
+    if (status.stream !== null && status.stream > STREAM_AFTER) {
+      return ["Stream down" + known, "freshness trouble", "no sign of life of the stream for " + age(status.stream)];
+    }
+    if (!status.redis) return ["Cache down" + known, "freshness trouble", "prices come from the database, every 2 seconds"];
+    if (seconds === null) return ["Waiting for prices", "freshness waiting", "no price has come yet"];
+    if (seconds > STALE_AFTER) return ["Stale · " + age(seconds), "freshness trouble", "the newest price is " + age(seconds) + " old"];
+    return [(transport === "push" ? "Live · " : "Polling · ") + age(seconds), "freshness good",
+      "the newest price is " + age(seconds) + " old; " + how];
+  }
+
+  setInterval(() => {
+    for (const cell of document.querySelectorAll(".watchlist .age")) {
+      write(cell, age((Date.now() + offset - Number(cell.dataset.at)) / 1000));
+    }
+    /* A socket that says nothing is none. */
+    if (socket && heard && transport === "push" && Date.now() - heard > SILENT_MS) socket.close();
+  }, 1000);
+
+  Object.assign(window.dash_clientside.market, {
+    freshness: function () {
+      page.attach();
+      return clock();
+    },
+
+    /* The server is told what is shown by now. */
+    watch: function (search) {
+      if (socket && socket.readyState === WebSocket.OPEN) socket.send((search || "").slice(0, 400));
+      return "Search a symbol";
+    },
+  });
+})();

@@ -1,0 +1,84 @@
+"""`/live`: the push over a websocket, and the same messages by a fetch for whom no socket holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Query
+from starlette.types import Lifespan
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from include.dashboard.live import Client, LiveHub
+from include.dashboard.selection import parse_selection
+
+PATH = "/live"
+#: What a browser says is an address's query: no longer than this.
+_LONGEST = 500
+_TRY_AGAIN, _NOT_ALLOWED, _TOO_LONG = 1013, 1008, 1009
+
+
+def create_live_router(hub: LiveHub, symbols: Collection[str]) -> APIRouter:
+    """`symbols`: those that can be watched."""
+    router = APIRouter(include_in_schema=False)
+    known = list(symbols)
+
+    @router.get(PATH)
+    async def fetch(
+        search: Annotated[str, Query(max_length=_LONGEST)] = "", since: datetime | None = None
+    ) -> list[dict[str, Any]]:
+        since = since and (since.replace(tzinfo=UTC) if since.tzinfo is None else since)
+        return await hub.fetched(parse_selection(search, known), since)
+
+    @router.websocket(PATH)
+    async def push(socket: WebSocket) -> None:
+        # A page of another site could open one too: the browser says whose page it is.
+        if urlsplit(socket.headers.get("origin", "")).netloc != socket.headers.get("host"):
+            await socket.close(_NOT_ALLOWED)
+            return
+        await socket.accept()
+        if hub.is_full:
+            await socket.close(_TRY_AGAIN, "too many browsers")
+            return
+        async with hub.client(parse_selection(socket.query_params.get("search", ""), known)) as client:
+            listening = asyncio.create_task(_listen(socket, client, known))
+            sending = asyncio.create_task(_send(socket, client))
+            try:
+                await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (listening, sending):
+                    task.cancel()
+                    with suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                        await task
+
+    return router
+
+
+def alongside(lifespan: Lifespan[Any], hub: LiveHub) -> Lifespan[Any]:
+    """The server's own lifespan, with the hub running in it."""
+
+    @asynccontextmanager
+    async def both(app: Any) -> AsyncIterator[Mapping[str, Any]]:
+        async with lifespan(app) as state, hub.running():
+            yield state or {}
+
+    return both
+
+
+async def _listen(socket: WebSocket, client: Client, known: list[str]) -> None:
+    """The browser says what it shows by now; it ends when the browser leaves."""
+    while True:
+        text = await socket.receive_text()
+        if len(text) > _LONGEST:
+            await socket.close(_TOO_LONG)
+            return
+        client.selection = parse_selection(text, known)
+
+
+async def _send(socket: WebSocket, client: Client) -> None:
+    while True:
+        await socket.send_json(await client.messages())
