@@ -75,7 +75,8 @@ class MadeUp:
         closes = np.maximum(100 + np.cumsum(moves), 0.01)
         steps = np.where(dice.random(self.count) < self.chance_of_gap, dice.integers(2, 9, self.count), 1)
         steps[self.half_session :: self.half_session] = 900  # the market was closed
-        volumes = np.round(np.exp(dice.normal(5, 10 * self.scatter + 1e-9, self.count)))
+        # At most what the column holds.
+        volumes = np.minimum(np.round(np.exp(dice.normal(5, 10 * self.scatter + 1e-9, self.count))), 9e19)
         kept = [
             None if null else float(v)
             for v, null in zip(volumes, dice.random(self.count) < self.chance_of_null, strict=True)
