@@ -99,11 +99,24 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str | None = None
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
+    #: May read prices and hear of them, and nothing else.
+    reader_redis_url: SecretStr | None = None
     #: Least-privilege twins of DATABASE_URL; `./pipeline up` fills them in.
     writer_database_url: SecretStr | None = None
     reader_database_url: SecretStr | None = None
     checker_database_url: SecretStr | None = None
     spark_master: str = "local[2]"
+
+    #: What the API's users must say, if set.
+    api_token: SecretStr | None = None
+    api_requests_per_minute: int = Field(600, ge=1)
+
+    #: Where the operations page reads runs of DAGs, with its login there, and where Airflow finds the pages that it
+    #: frames; `./pipeline up` fills them in.
+    airflow_url: AnyHttpUrl | None = None
+    airflow_username: str | None = None
+    airflow_password: SecretStr | None = None
+    dashboard_url: AnyHttpUrl | None = None
 
     #: An OpenLineage server that gets the lineage events too.
     openlineage_url: AnyHttpUrl | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, status
 from pydantic import BaseModel
 
-from include.api.problems import MEDIA_TYPE, Problem
+from include.api.problems import declared, not_collected
 from include.api.schemas import Moment
 from include.market.instrument import Instrument
 from include.storage.quality_reads import MAX_RESULTS, QualityReads
@@ -92,11 +92,8 @@ def create_quality_router(market: str, instruments: Sequence[Instrument], reader
     """The route over the given reader; `instruments` are those that this stack collects."""
     router = APIRouter(prefix="/api/v1", tags=["data quality"])
     known = {instrument.symbol for instrument in instruments}
-    problems: dict[int | str, dict[str, Any]] = {
-        code: {"model": Problem, "content": {MEDIA_TYPE: {}}} for code in (404, 422, 503)
-    }
 
-    @router.get("/quality", summary="What a run of the checks found", responses=problems)
+    @router.get("/quality", summary="What a run of the checks found", responses=declared(404, 422, 503))
     def read_quality(
         run: Annotated[
             str | None, Query(pattern=r"^[A-Za-z0-9._:+-]{1,250}$", description="a run's id; the newest finished one")
@@ -106,9 +103,7 @@ def create_quality_router(market: str, instruments: Sequence[Instrument], reader
     ) -> Quality:
         """Checks, failing first, and each symbol's freshness and completeness as that run measured them."""
         if symbol is not None and symbol not in known:
-            raise HTTPException(
-                status.HTTP_404_NOT_FOUND, f"{symbol} is not collected here; /api/v1/instruments lists what is"
-            )
+            raise not_collected(symbol)
         chosen = reader.newest_run() if run is None else reader.run(run)
         if chosen is None and run is not None:
             raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no run {run}; leave it out for the newest")

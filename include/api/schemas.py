@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, PlainSerializer
+from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
 from include.market.candle import Candle
 from include.market.event import AssetClass, plain
@@ -26,7 +26,11 @@ def figure(value: Decimal) -> str:
 
 
 Figure = Annotated[Decimal, PlainSerializer(figure, return_type=str)]
-Moment = Annotated[datetime, PlainSerializer(iso, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(iso, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 StoreState = Literal["ok", "down"]
 
 
@@ -121,7 +125,10 @@ class CandleOut(BaseModel):
 
 
 class Candles(BaseModel):
+    """`next` is the address of the page of older ones, null on the last."""
+
     market: str
     symbol: str
     interval: Timeframe
+    next: str | None
     candles: list[CandleOut]

@@ -216,4 +216,8 @@ def _next_window(moment: datetime | None, timeframe: Timeframe) -> datetime | No
     if moment is None:
         return None
     seconds = TIMEFRAME_SECONDS[timeframe]
-    return datetime.fromtimestamp(-(-moment.timestamp() // seconds) * seconds, UTC)
+    try:
+        return datetime.fromtimestamp(-(-moment.timestamp() // seconds) * seconds, UTC)
+    except (OverflowError, ValueError):
+        # No window starts between this moment and the end of the calendar.
+        return moment

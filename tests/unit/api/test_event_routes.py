@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,47 +14,9 @@ from fastapi.testclient import TestClient
 from include.api import problems
 from include.api.app import create_api
 from include.api.event_routes import create_event_router
-from include.storage.event_reads import StoredEvent, merged
-from include.storage.read_connections import DatabaseUnavailable
+from include.storage.event_reads import merged
+from tests.unit.api.event_twins import EVENT, NOW, MemoryEvents
 from tests.unit.dashboard.twins import INSTRUMENTS, MemoryPrices, MemoryReader
-
-NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
-EVENT = StoredEvent(
-    event_id="yahoo:AAPL:bar60:0",
-    symbol="AAPL",
-    asset_class="stock",
-    source="yahoo",
-    kind="bar",
-    event_time=NOW - timedelta(minutes=90),
-    interval_seconds=60,
-    open=Decimal("101.50000000"),
-    high=Decimal("0.00000010"),
-    low=Decimal("101"),
-    close=Decimal("101.5"),
-    volume=None,
-    currency="USD",
-    ingested_at=NOW - timedelta(minutes=89),
-    kafka_partition=1,
-    kafka_offset=7,
-    revision=0,
-)
-
-
-class MemoryEvents:
-    """`EventReader` over a list; `up = False` is an outage."""
-
-    def __init__(self) -> None:
-        times = [EVENT.event_time + timedelta(minutes=minute) for minute in range(120)]
-        self.held = [replace(EVENT, event_id=f"yahoo:AAPL:bar60:{n}", event_time=at) for n, at in enumerate(times)]
-        self.up = True
-
-    def events(
-        self, symbol: str, start: datetime, end: datetime, limit: int, as_of: datetime | None = None
-    ) -> list[StoredEvent]:
-        if not self.up:
-            raise DatabaseUnavailable("the database does not answer: connection refused")
-        known = [row for row in self.held if as_of is None or row.ingested_at <= as_of]
-        return [row for row in known if row.symbol == symbol and start <= row.event_time < end][:limit]
 
 
 @pytest.fixture
@@ -73,6 +35,7 @@ def client(reader: MemoryEvents) -> Iterator[TestClient]:
 
 def test_an_event_has_exact_figures_as_strings_and_times_in_utc(client: TestClient) -> None:
     body = client.get("/api/v1/events/AAPL", params={"start": "2026-03-02T13:30:00+00:00", "limit": 1}).json()
+    assert body.pop("next").startswith("/api/v1/events/AAPL?limit=1&start=2026-03-02T13%3A30%3A00Z&end=2026-03-02T15")
     assert body == {
         "market": "sandbox",
         "symbol": "AAPL",
@@ -130,14 +93,42 @@ def test_what_was_known_at_a_moment_can_be_asked_for(client: TestClient, reader:
     assert wrong.status_code == 422
 
 
-def test_one_can_go_on_where_the_limit_cut(client: TestClient) -> None:
-    seen: dict[str, str] = {}
-    start, is_complete = "2026-03-02T13:30:00Z", False
-    while not is_complete:
-        body = client.get("/api/v1/events/AAPL", params={"start": start, "limit": 13}).json()
-        seen |= {event["event_id"]: event["event_time"] for event in body["events"]}
-        start, is_complete = body["events"][-1]["event_time"], body["is_complete"]
-    assert len(seen) == 90
+def test_one_can_go_on_where_the_limit_cut(client: TestClient, reader: MemoryEvents) -> None:
+    # Pages end within one moment too.
+    reader.held = [replace(row, event_time=reader.held[n // 10 * 10].event_time) for n, row in enumerate(reader.held)]
+    seen: list[str] = []
+    page: str | None = "/api/v1/events/AAPL?start=2026-03-02T13:30:00Z&limit=4"
+    while page:
+        body = client.get(page).json()
+        seen += [event["event_id"] for event in body["events"]]
+        page = body["next"]
+        assert body["is_complete"] is (page is None)
+    assert seen == [row.event_id for row in reader.held[:90]]
+
+
+def test_an_event_that_comes_late_to_the_moment_where_a_page_ended_shows_nothing_twice(
+    client: TestClient, reader: MemoryEvents
+) -> None:
+    reader.held = [replace(row, event_time=EVENT.event_time) for row in reader.held[:7]]
+    body = client.get("/api/v1/events/AAPL?start=2026-03-02T13:30:00Z&limit=3").json()
+    reader.held.insert(0, replace(EVENT, event_id="a late one"))
+    seen: list[str] = []
+    while body["next"]:
+        body = client.get(body["next"]).json()
+        seen += [event["event_id"][-2:] for event in body["events"]]
+    assert seen == [":3", ":4", ":5", ":6"]
+
+
+def test_the_next_page_keeps_the_hour_that_the_first_was_of(reader: MemoryEvents) -> None:
+    times = iter([NOW, NOW + timedelta(minutes=20)])
+    app = FastAPI()
+    problems.install(app)
+    app.include_router(create_event_router("sandbox", INSTRUMENTS, reader, lambda: next(times)))
+    with TestClient(app) as client:
+        first = client.get("/api/v1/events/AAPL?limit=10").json()
+        second = client.get(first["next"]).json()
+    assert (second["start"], second["end"]) == (first["start"], first["end"])
+    assert second["events"][0]["event_time"] == "2026-03-02T14:10:00Z"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +143,8 @@ def test_one_can_go_on_where_the_limit_cut(client: TestClient) -> None:
         ("AAPL?start=yesterday", 422, "start"),
         ("AAPL?limit=0", 422, "limit"),
         ("AAPL?limit=10001", 422, "limit"),
+        ("AAPL?cursor=WyIyMDI2LTAzLTAyVDE0OjM3OjAwWiJd", 422, "cursor"),
+        ("AAPL?cursor=WyIwMDAxLTAxLTAxVDAwOjAwOjAwWiIsIngiLDFd", 422, "cursor: of another range"),
     ],
 )
 def test_errors_are_problem_json_that_say_what_is_wrong(client: TestClient, address: str, code: int, says: str) -> None:

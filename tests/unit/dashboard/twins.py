@@ -10,11 +10,13 @@ from typing import Any
 
 import redis
 
-from include.market.candle import Candle
+from include.market.candle import Candle, Interval
 from include.market.instrument import Instrument
 from include.market.timeframe import BASE, Timeframe, rolled_up
 from include.storage.alert_reads import Notice
+from include.storage.anomaly_reads import Anomaly, AnomalyFilter, AnomalyKey
 from include.storage.chart_reads import Marks
+from include.storage.indicator_reads import IndicatorRow
 from include.storage.live_reads import LiveState
 from include.storage.market_reads import DatabaseUnavailable
 
@@ -168,3 +170,69 @@ class MemoryAlerts:
     def _answer(self) -> None:
         if not self.up:
             raise DatabaseUnavailable("the database does not answer")
+
+
+def indicator(minute: int = 0, **changes: Any) -> IndicatorRow:
+    """Those of AAPL's 1-minute candle `minute` minutes after START."""
+    usual = IndicatorRow("AAPL", "1m", START + timedelta(minutes=minute), ema_12=101.5, ema_26=0.1 + 0.2)
+    return replace(usual, **changes)
+
+
+def anomaly(minute: int = 0, **changes: Any) -> Anomaly:
+    """One of AAPL's price, `minute` minutes after START."""
+    start = START + timedelta(minutes=minute)
+    detected = start + timedelta(seconds=61)
+    usual = Anomaly("AAPL", "1m", start, "price", 0.0125, 1e-05, 0.0031, 4.03, "high", detected)
+    return replace(usual, **changes)
+
+
+class MemoryIndicators:
+    """`IndicatorReader` over a list, oldest first; `up = False` is an outage."""
+
+    def __init__(self, held: Sequence[IndicatorRow] = ()) -> None:
+        self.held = list(held)
+        self.up = True
+
+    def indicators(
+        self,
+        symbol: str,
+        interval: Interval,
+        limit: int = 500,
+        before: datetime | None = None,
+        start: datetime | None = None,
+    ) -> list[IndicatorRow]:
+        if not self.up:
+            raise DatabaseUnavailable("the database does not answer")
+        return [
+            each
+            for each in self.held
+            if (each.symbol, each.interval) == (symbol, interval)
+            and (before is None or each.window_start < before)
+            and (start is None or each.window_start >= start)
+        ][-limit:]
+
+
+class MemoryAnomalies:
+    """`AnomalyReader` over a list; `up = False` is an outage."""
+
+    def __init__(self, held: Sequence[Anomaly] = ()) -> None:
+        self.held = list(held)
+        self.up = True
+
+    def anomalies(self, wanted: AnomalyFilter, limit: int = 500, after: AnomalyKey | None = None) -> list[Anomaly]:
+        if not self.up:
+            raise DatabaseUnavailable("the database does not answer")
+
+        def place(row: Anomaly | AnomalyKey) -> tuple[float, str, str, str]:
+            return -row.window_start.timestamp(), row.symbol, row.interval, row.metric
+
+        named = ("symbol", "interval", "metric", "severity")
+        found = [
+            each
+            for each in sorted(self.held, key=place)
+            if all(getattr(wanted, name) in (None, getattr(each, name)) for name in named)
+            and (wanted.start is None or each.window_start >= wanted.start)
+            and (wanted.end is None or each.window_start < wanted.end)
+            and (after is None or place(each) > place(after))
+        ]
+        return found[:limit]
