@@ -33,7 +33,7 @@ GROUPS = {
 }
 SUITES = tuple(suite for group in GROUPS for suite in group)
 #: Asked for by name, the suite runs whole; among all others only what a merge must pass.
-WHOLE = ("faults",)
+WHOLE = ("faults", "e2e")
 CHECKS_AT_ONCE = 2
 
 Say = Callable[[str], None]

@@ -28,8 +28,9 @@ def candles_drawn(page: Page) -> dict[str, dict[str, Any]]:
     drawn = figure(page)
     if drawn is None:
         return {}
-    *candlesticks, volume = drawn["data"]
-    volumes = dict(zip(volume["x"], volume["y"], strict=True))
+    traces = {trace["name"]: trace for trace in drawn["data"]}
+    candlesticks = [traces[name] for name in ("final", "provisional") if name in traces]
+    volumes = dict(zip(traces["volume"]["x"], traces["volume"]["y"], strict=True)) if candlesticks else {}
     names = ("open", "high", "low", "close")
     return {
         moment: {name: trace[name][place] for name in names} | {"volume": volumes[moment]}
@@ -51,7 +52,7 @@ def wait_for_candles(page: Page, symbol: str, timeframe: str) -> None:
         drawn = figure(page)
         return (
             drawn is not None
-            and drawn["meta"] == {"symbol": symbol, "timeframe": timeframe}
+            and (drawn["meta"]["symbol"], drawn["meta"]["timeframe"]) == (symbol, timeframe)
             and len(candles_drawn(page)) > 0
         )
 

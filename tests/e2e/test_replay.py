@@ -18,6 +18,8 @@ import pytest
 from tests.conftest import RECORDED_MINUTES, RunningStack, started_stack
 from tests.waiting import wait_until
 
+#: A whole stack more; that recorded bars become the same candles is in the integration tests.
+pytestmark = pytest.mark.exhaustive
 SYMBOLS = ("SPY", "IBM", "BAC", "AIG")
 Row = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
 

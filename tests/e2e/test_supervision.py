@@ -138,6 +138,7 @@ def test_a_killed_driver_is_back_and_commits_within_a_minute(stack: RunningStack
     assert_nothing_lost_or_doubled(stack)
 
 
+@pytest.mark.exhaustive  # to stop and start by marking a run is the same step of the supervision
 def test_pausing_the_dag_stops_the_stream_and_unpausing_starts_it(stack: RunningStack, api: httpx2.Client) -> None:
     wait_until(lambda: is_driver_up(stack), seconds=60, what="a running driver")
     held = lease(stack)

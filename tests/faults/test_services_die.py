@@ -20,6 +20,7 @@ from tests.stores import Services
 from tests.waiting import wait_until
 
 
+@pytest.mark.exhaustive  # reader by reader and sink by sink it is in the integration tests
 def test_each_store_is_killed_and_comes_back(world: World, undisturbed: Undisturbed) -> None:
     """One driver lives through all of it, and while it lives a second one is refused."""
     driver = world.driver()

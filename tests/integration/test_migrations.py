@@ -110,7 +110,7 @@ def test_no_way_down_loses_what_stands_nowhere_else(
         connection.execute(planted, bound)
     with pytest.raises(DatabaseError, match=says):
         migrate.downgrade(empty_database, "0004")
-    assert migrate.pending(empty_database) == ["0006", "0007", "0008", "0009", "0010", "0011"]
+    assert migrate.pending(empty_database) == ["0006", "0007", "0008", "0009", "0010", "0011", "0012"]
 
 
 def test_watermarks_of_minute_bars_survive_the_change_of_their_name(empty_database: str) -> None:

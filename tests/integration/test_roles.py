@@ -25,6 +25,7 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "adjusted_candles": ("", ""),
     "adjusted_daily_bars": ("", ""),
     "adjustment_factors": ("INSERT UPDATE DELETE", ""),
+    "anomaly_acknowledgements": ("INSERT", ""),
     "archived_days": ("", ""),
     "backfill_results": ("INSERT UPDATE", ""),
     "candle_partials": ("INSERT UPDATE DELETE", ""),

@@ -64,8 +64,9 @@
     return isBefore || isAfter;
   }
 
+  /* The whole address, for the page's own copy of it knows nothing of `remember` and would bring the old one back. */
   function ask(search) {
-    window.dash_clientside.set_props("url", { search });
+    window.dash_clientside.set_props("url", { search, href: window.location.origin + window.location.pathname + search });
   }
 
   function backToNow() {
