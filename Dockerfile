@@ -58,6 +58,6 @@ ENV PATH=/app/.venv/bin:/app/.venv/share/java/bin:/usr/local/bin:/usr/bin:/bin \
 VOLUME /state
 USER platform
 ENTRYPOINT ["/bin/sh", "/app/docker/entrypoint.sh"]
-CMD ["python", "docker/serve.py", "include.dashboard"]
+CMD ["python", "docker/serve.py", "include.web"]
 # Each service has its own check in docker-compose.yml: one for all would fit none.
 HEALTHCHECK NONE

@@ -33,6 +33,15 @@ if given redis; then
     REDIS_URL="redis://:$(secret redis)@$REDIS_HOST:$REDIS_PORT/0"
     export REDIS_URL
 fi
+if given redis_reader; then
+    READER_REDIS_URL="redis://pipeline_reader:$(secret redis_reader)@$REDIS_HOST:$REDIS_PORT/0"
+    export READER_REDIS_URL
+fi
+
+if given airflow_admin && [ -n "${AIRFLOW_USERNAME:-}" ]; then
+    AIRFLOW_PASSWORD=$(secret airflow_admin)
+    export AIRFLOW_PASSWORD
+fi
 
 # Airflow's own: metadata database, keys that all its parts share, and the connections of the DAGs.
 if given airflow_database; then

@@ -14,7 +14,7 @@ mkdir -p "$target"
 chmod 700 "$target"
 made=0
 for name in postgres_admin database_owner pipeline_writer pipeline_reader pipeline_checker \
-    airflow_database airflow_admin airflow_fernet_key airflow_jwt_secret airflow_api_secret redis; do
+    airflow_database airflow_admin airflow_fernet_key airflow_jwt_secret airflow_api_secret redis redis_reader; do
     file="$target/$name"
     if [ -s "$file" ]; then
         chmod 600 "$file"

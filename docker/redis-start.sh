@@ -4,6 +4,7 @@
 set -eu
 exec "${REDIS_SERVER:-redis-server}" - --port "${REDIS_PORT:-6379}" <<CONFIGURATION
 requirepass $(cat "${SECRETS_DIR:-/run/secrets}/redis")
+user pipeline_reader on >$(cat "${SECRETS_DIR:-/run/secrets}/redis_reader") %R~price:* &prices -@all +@connection +get +mget +subscribe +unsubscribe
 save ""
 appendonly no
 maxmemory 256mb

@@ -1,4 +1,4 @@
-"""Runs a server of ours inside a container: `serve.py include.dashboard`.
+"""Runs a server of ours inside a container: `serve.py include.web`.
 
 On a machine the servers listen on loopback only. In a container that would shut out the other containers and
 the published port, and it is the port mapping in docker-compose.yml that stays on 127.0.0.1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import psycopg
@@ -15,7 +15,7 @@ from rich.table import Table
 from include.commands.console import err, fail, out
 from include.errors import MarketDataError
 from include.producers.dead_letters import DeadLetter, DeadLetters, LetterFilter
-from include.settings import required, settings
+from include.settings import settings
 from include.storage.refused_records import RefusedRecords
 
 app = typer.Typer(help="List, show and replay what was refused.", no_args_is_help=True)
@@ -70,27 +70,14 @@ def replay(
     force: Annotated[bool, typer.Option("--force", help="those too that were published before")] = False,
 ) -> None:
     """Judge letters again by today's parsers and rules; publish what is valid now, under the same ids."""
-    from include.market.instrument import Catalogue
-    from include.producers.letter_replay import Replay
-    from include.sources.catalogue import catalogue
-    from include.sources.registry import build_source
-    from include.storage.trade_coverage import PostgresTradedMinutes
+    from include.producers.replaying import judged_again
 
     chosen = LetterFilter(source, symbol, reason)
     with _opened() as (letters, refused), _reading() as progress:
         if not ids and not everything and chosen == LetterFilter():
             raise MarketDataError("name letters by id, choose by --source, --symbol or --reason, or say --all")
-        configuration = settings()
         found = [letters.get(id_) for id_ in ids or ()] or letters.newest(chosen, ALL, progress)
-        known: Catalogue = catalogue()
-        database = required(configuration.writer_database_url or configuration.database_url, "DATABASE_URL")
-        minutes = PostgresTradedMinutes(database)
-        again = Replay(lambda name: build_source(name, configuration), known, _now_us(), minutes)  # type: ignore[arg-type]
-        if dry_run:
-            outcomes = again.run(found, None, refused, force=force)
-        else:
-            with closing(_publisher()) as publisher:
-                outcomes = again.run(found, publisher, refused, force=force)
+        outcomes = judged_again(settings(), found, refused, dry_run=dry_run, force=force)
     table = Table("id", "source", "symbol", "outcome", box=None, pad_edge=False)
     for outcome in outcomes:
         letter = outcome.letter
@@ -104,29 +91,13 @@ def replay(
     )
 
 
-def _now_us() -> int:
-    from include.producers.ingestion import system_clock
-
-    return system_clock()
-
-
-def _publisher() -> Any:
-    from include.producers.publisher import KafkaPublisher
-    from include.producers.spool import Spool
-
-    configuration = settings()
-    spool = Spool(configuration.state_dir / "spool" / "dead_letters.sqlite", configuration.spool_max_megabytes)
-    return KafkaPublisher(required(configuration.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS"), spool)
-
-
 @contextmanager
 def _opened() -> Iterator[tuple[DeadLetters, RefusedRecords]]:
     """Both places of dead letters; what a person can mend is one line and exit code 1."""
     try:
-        configuration = settings()
-        servers = required(configuration.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
-        url = required(configuration.writer_database_url or configuration.database_url, "DATABASE_URL")
-        with RefusedRecords(url) as refused, closing(DeadLetters(servers, refused)) as letters:
+        from include.producers.replaying import open_letters
+
+        with open_letters(settings()) as (letters, refused):
             yield letters, refused
     except (MarketDataError, psycopg.Error, OSError) as error:
         fail(str(error).strip().splitlines()[0])

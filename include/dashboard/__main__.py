@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 
 import uvicorn
@@ -16,15 +17,19 @@ from include.dashboard.app import create_dashboard
 from include.dashboard.live import LiveHub
 from include.dashboard.live_routes import alongside, create_live_router
 from include.dashboard.market_view import MarketView
+from include.dashboard.operations_doors import operations_view
+from include.dashboard.operations_view import LetterDesk
 from include.dashboard.quality_view import QualityView
 from include.errors import SettingsError
 from include.settings import Settings, required, settings
 from include.sources.catalogue import catalogue
 from include.storage.alert_reads import Acknowledger, AlertReader
+from include.storage.anomaly_reads import AnomalyReader
 from include.storage.archive_catalogue import archive_folder
 from include.storage.cache import CacheManager
 from include.storage.chart_reads import ChartReader
 from include.storage.event_reads import EventReader
+from include.storage.indicator_reads import IndicatorReader
 from include.storage.lineage_reads import LineageReader
 from include.storage.live_reads import LiveReader
 from include.storage.market_reads import MarketReader
@@ -34,8 +39,11 @@ from include.storage.quality_reads import QualityReader
 HOST = "127.0.0.1"
 
 
-def create_application(chosen: Settings) -> FastAPI:
-    """The whole ASGI application. Raises SettingsError; connects to the stores only when asked."""
+def create_application(chosen: Settings, desk: LetterDesk | None = None, *, can_replay: bool = False) -> FastAPI:
+    """The whole ASGI application. Raises SettingsError; connects to the stores only when asked.
+
+    `desk`: the dead letters, which the dashboard itself does not know; `can_replay`: they may be published again.
+    """
     if chosen.market is None:
         raise SettingsError("MARKET is not set: start the stack with ./pipeline up")
     instruments = [
@@ -48,19 +56,34 @@ def create_application(chosen: Settings) -> FastAPI:
     reader = MarketReader(database_url, timedelta(seconds=chosen.watermark_seconds))
     events = EventReader(database_url, archive_folder(chosen))
     quality = QualityReader(database_url)
-    cache = CacheManager(required(chosen.redis_url, "REDIS_URL"))
+    redis_url = required(chosen.reader_redis_url or chosen.redis_url, "REDIS_URL")
+    cache = CacheManager(redis_url)
     lineage = LineageReader(database_url)
-    server = create_api(chosen.market, instruments, reader, cache, events, quality, lineage)
+    server = create_api(
+        chosen.market,
+        instruments,
+        reader,
+        cache,
+        events,
+        quality,
+        lineage,
+        IndicatorReader(database_url),
+        AnomalyReader(database_url),
+        token=chosen.api_token,
+        requests_per_minute=chosen.api_requests_per_minute,
+    )
     airflow = [f"http://{host}:{chosen.ports.airflow}" for host in (HOST, "localhost")]
     quality_view = QualityView([each.symbol for each in instruments], quality, airflow[0])
-    redis_url = required(chosen.redis_url, "REDIS_URL")
     view = MarketView(instruments, reader, cache, ChartReader(database_url))
     hub = LiveHub(view, PriceFeed(redis_url), LiveReader(database_url))
     server.include_router(create_live_router(hub, view.symbols))
     writer_url = chosen.writer_database_url or chosen.database_url
     acknowledger = None if writer_url is None else Acknowledger(required(writer_url, "DATABASE_URL"))
     alerts = AlertsView(AlertReader(database_url), acknowledger)
-    pages = create_dashboard(server, view, alerts, quality_view, chosen.market)
+    operations = operations_view(chosen, database_url, airflow[0], desk)
+    pages = create_dashboard(
+        server, view, alerts, quality_view, chosen.market, operations, can_replay=can_replay and desk is not None
+    )
     server.router.lifespan_context = alongside(server.router.lifespan_context, hub)
     policy = content_security_policy(pages.csp_hashes(), airflow)
     server.add_middleware(SecurityHeaders, headers=security_headers(policy))
@@ -68,14 +91,21 @@ def create_application(chosen: Settings) -> FastAPI:
 
 
 def main() -> int:
+    return serve(create_application, HOST)
+
+
+def serve(create: Callable[[Settings], FastAPI], host: str) -> int:
+    """Runs what `create` makes until it is stopped; the process's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        application = create_application(settings())
+        application = create(settings())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     port = settings().ports.dashboard
-    uvicorn.run(application, host=HOST, port=port, workers=1, server_header=False, access_log=False)
+    uvicorn.run(
+        application, host=host, port=port, workers=1, server_header=False, access_log=False, proxy_headers=False
+    )
     return 0
 
 

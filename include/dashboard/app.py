@@ -11,14 +11,17 @@ from dash import Dash
 from fastapi import FastAPI, HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from include.dashboard import callbacks, market_callbacks, quality_callbacks
+from include.dashboard import callbacks, letter_callbacks, market_callbacks, operations_callbacks, quality_callbacks
 from include.dashboard.alerts_view import AlertsView
 from include.dashboard.layout import PAGES, TITLE, shell
 from include.dashboard.market_page import market_page
 from include.dashboard.market_view import MarketView
+from include.dashboard.operations_page import operations_page
+from include.dashboard.operations_view import OperationsView
 from include.dashboard.quality_page import quality_page
 from include.dashboard.quality_view import QualityView
-from include.dashboard.selection import QUALITY_PATH
+from include.dashboard.run_routes import create_run_router
+from include.dashboard.selection import OPERATIONS_PATH, QUALITY_PATH
 
 _log = logging.getLogger(__name__)
 _INDEX = """<!DOCTYPE html>
@@ -40,8 +43,20 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def create_dashboard(server: FastAPI, view: MarketView, alerts: AlertsView, quality: QualityView, market: str) -> Dash:
-    """Adds the pages at `/` and `/quality` to the server. Every file they need comes from this server."""
+def create_dashboard(
+    server: FastAPI,
+    view: MarketView,
+    alerts: AlertsView,
+    quality: QualityView,
+    market: str,
+    operations: OperationsView,
+    *,
+    can_replay: bool = False,
+) -> Dash:
+    """Adds the pages at `/`, `/quality` and `/operations` to the server. Every file they need comes from this server.
+
+    `can_replay`: whether the operations page may publish dead letters again.
+    """
     # Dash's own annotation of `server` knows Flask's kind only.
     asgi: Any = server
     app = Dash(
@@ -65,10 +80,14 @@ def create_dashboard(server: FastAPI, view: MarketView, alerts: AlertsView, qual
     pages: callbacks.Pages = {
         "/": (lambda: market_page(view), "freshness"),
         QUALITY_PATH: (quality_page, "checked-age"),
+        OPERATIONS_PATH: (lambda: operations_page(can_replay=can_replay), "operations-age"),
     }
     callbacks.register(app, pages)
     market_callbacks.register(app, view, alerts)
     quality_callbacks.register(app, quality)
+    operations_callbacks.register(app, operations)
+    letter_callbacks.register(app, operations, can_replay=can_replay)
+    server.include_router(create_run_router())
 
     server.add_middleware(OneDocument, addresses=set(PAGES))
 

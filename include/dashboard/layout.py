@@ -1,4 +1,4 @@
-"""What both pages share: the header with the way to the other page, and the place where the page goes."""
+"""What all pages share: the header with the ways to the other pages, and the place where the page goes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dash import dcc, html
 
 from include.dashboard.components.attributes import aria
 from include.dashboard.components.notice import notice
-from include.dashboard.selection import QUALITY_PATH
+from include.dashboard.selection import OPERATIONS_PATH, QUALITY_PATH
 
 TITLE = "Market Data Platform"
 REFRESH_MS = 5_000
 _TICK_MS = 1_000
 #: Address and name of each page, as the header shows them.
-PAGES = {"/": "Market", QUALITY_PATH: "Quality"}
+PAGES = {"/": "Market", QUALITY_PATH: "Quality", OPERATIONS_PATH: "Operations"}
 _MARKETS = {
     "live": "Prices from the public market sources",
     "sandbox": "A simulated market: these prices were never traded",

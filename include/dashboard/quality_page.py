@@ -8,10 +8,10 @@ from dash import dcc, html
 
 from include.dashboard.charts.colours import colours
 from include.dashboard.charts.pass_rate import pass_rate_figure
-from include.dashboard.components.attributes import aria
 from include.dashboard.components.graph import graph
 from include.dashboard.components.notice import notice
 from include.dashboard.components.results_grid import results_grid
+from include.dashboard.components.section import section
 
 _LOADING = ("Loading the checks", "one moment")
 
@@ -26,26 +26,24 @@ def quality_page() -> Any:
             dcc.Store(id="checked"),
             dcc.Store(id="quality-shown"),
             html.Header(notice(*_LOADING), id="quality-state", className="panel quality-state"),
-            _section("Pass rate of the runs", "a point chooses its run", rates, "rate"),
-            _section("Since yesterday", "", html.Div(notice(*_LOADING), id="quality-changes"), "since"),
-            _section(
+            section("Pass rate of the runs", "a point chooses its run", rates, "rate"),
+            section("Since yesterday", "", html.Div(notice(*_LOADING), id="quality-changes"), "since"),
+            section(
                 "Failing checks", "open one for its rows", html.Div(notice(*_LOADING), id="failing-checks"), "fails"
             ),
-            _section("Symbols", "", _symbols(), "symbols"),
-            _section("All results of the run", "failing first", results_grid(), "all-results"),
-            _section("Quarantine", "events that wait for a decision", html.Div(id="quarantine"), "held"),
-            _section("Archive", "days of each table", html.Div(id="archive"), "archive-days"),
+            section("Symbols", "", _symbols(), "symbols"),
+            section("All results of the run", "failing first", results_grid(), "all-results"),
+            section(
+                "Missing minutes",
+                "in session, and what becomes of them",
+                html.Div(notice(*_LOADING), id="data-gaps"),
+                "gaps",
+            ),
+            section("Quarantine", "events that wait for a decision", html.Div(id="quarantine"), "held"),
+            section("Archive", "days of each table", html.Div(id="archive"), "archive-days"),
         ],
     )
 
 
 def _symbols() -> html.Div:
     return html.Div([html.Div(id="symbol-courses"), html.Div(id="symbol-measures")], className="symbols-body")
-
-
-def _section(title: str, hint: str, body: Any, name: str) -> html.Section:
-    return html.Section(
-        className=f"panel {name}",
-        **aria(labelledby=f"{name}-title"),
-        children=[html.H2([title, html.Span(hint, className="hint")], id=f"{name}-title"), body],
-    )

@@ -21,6 +21,7 @@ _NO_LAYER = "none"
 #: A range that is drawn at once; further apart, the timeframe is too fine for it.
 _LONGEST_YEARS = 50
 QUALITY_PATH = "/quality"
+OPERATIONS_PATH = "/operations"
 Span = Literal["24h", "7d"]
 SPANS: tuple[Span, ...] = get_args(Span)
 SPAN_LENGTHS: dict[Span, timedelta] = {"24h": timedelta(hours=24), "7d": timedelta(days=7)}

@@ -88,12 +88,16 @@ class DeadLetters:
         )
 
     def newest(
-        self, wanted: LetterFilter, limit: int, progress: Progress = lambda _done, _all: None
+        self,
+        wanted: LetterFilter,
+        limit: int,
+        progress: Progress = lambda _done, _all: None,
+        look_back: int = LOOK_BACK,
     ) -> list[DeadLetter]:
-        """The newest first, of the last LOOK_BACK of each place."""
+        """The newest first, of the last `look_back` of each place."""
         outcomes = self._refused.outcomes()
-        letters = [*self._from_topic(outcomes, progress)]
-        letters += [_of_record(record, outcomes) for record in self._refused.newest(LOOK_BACK)]
+        letters = [*self._from_topic(outcomes, progress, look_back)]
+        letters += [_of_record(record, outcomes) for record in self._refused.newest(look_back)]
         found = sorted(filter(wanted.takes, letters), key=lambda letter: letter.at, reverse=True)
         return found[:limit]
 
@@ -115,10 +119,12 @@ class DeadLetters:
     def close(self) -> None:
         self._consumer.close()
 
-    def _from_topic(self, outcomes: dict[Coordinates, str], progress: Progress) -> Iterator[DeadLetter]:
+    def _from_topic(self, outcomes: dict[Coordinates, str], progress: Progress, look_back: int) -> Iterator[DeadLetter]:
         try:
             metadata = self._consumer.list_topics(topics.DEAD_LETTERS, timeout=KAFKA_SECONDS)
-            ranges = {number: self._range(number) for number in metadata.topics[topics.DEAD_LETTERS].partitions}
+            ranges = {
+                number: self._range(number, look_back) for number in metadata.topics[topics.DEAD_LETTERS].partitions
+            }
         except KafkaException as error:
             raise _not_readable(error) from error
         total = sum(end - start for start, end in ranges.values())
@@ -129,10 +135,10 @@ class DeadLetters:
                 progress(read, total)
                 yield letter
 
-    def _range(self, partition: int) -> tuple[int, int]:
+    def _range(self, partition: int, look_back: int) -> tuple[int, int]:
         place = TopicPartition(topics.DEAD_LETTERS, partition)
         low, high = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
-        return max(low, high - LOOK_BACK), high
+        return max(low, high - look_back), high
 
     def _read(self, partition: int, start: int, end: int, outcomes: dict[Coordinates, str]) -> Iterator[DeadLetter]:
         """The letters from `start` up to `end`, for which there must be one to come."""

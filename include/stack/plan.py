@@ -23,6 +23,8 @@ from include.stack.secrets import Secrets, load_secrets
 LOOPBACK = "127.0.0.1"
 DATABASE = "financial_data"
 OWNER = "dataeng"
+#: Who only reads, in Redis as in PostgreSQL.
+READER = "pipeline_reader"
 AIRFLOW_USER = "admin"
 #: How long a live source may take to show that it is there, when MARKET is not set.
 PROBE_SECONDS = 4
@@ -114,6 +116,7 @@ def _urls(given: Settings, own: frozenset[str], secrets: Secrets, market: Market
         urls["kafka_bootstrap_servers"] = f"{LOOPBACK}:{ports.kafka}"
     if "redis" in own:
         urls["redis_url"] = SecretStr(f"redis://:{secrets.redis}@{LOOPBACK}:{ports.redis}/0")
+        urls["reader_redis_url"] = SecretStr(f"redis://{READER}:{secrets.redis_reader}@{LOOPBACK}:{ports.redis}/0")
     if "postgres" in own:
         owner = f"postgresql://{OWNER}:{secrets.database_owner}@{LOOPBACK}:{ports.postgres}/{DATABASE}"
     else:
@@ -122,7 +125,7 @@ def _urls(given: Settings, own: frozenset[str], secrets: Secrets, market: Market
     urls["database_url"] = SecretStr(owner)
     urls["writer_database_url"] = SecretStr(with_user(owner, "pipeline_writer", secrets.pipeline_writer))
     urls["checker_database_url"] = SecretStr(with_user(owner, "pipeline_checker", secrets.pipeline_checker))
-    urls["reader_database_url"] = SecretStr(with_user(owner, "pipeline_reader", secrets.pipeline_reader))
+    urls["reader_database_url"] = SecretStr(with_user(owner, READER, secrets.pipeline_reader))
     if market != "live":
         stand_in = f"http://{LOOPBACK}:{ports.sandbox}"
         urls |= {f"{name}_base_url": f"{stand_in}/{name}" for name in _SOURCES}

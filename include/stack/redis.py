@@ -7,12 +7,13 @@ from pathlib import Path
 
 from include.errors import StackError
 from include.stack.layout import make_executable, write_private
-from include.stack.plan import LOOPBACK, Plan
+from include.stack.plan import LOOPBACK, READER, Plan
 
 _CONFIGURATION = """\
 bind {host}
 port {port}
 requirepass {password}
+user {reader} on >{reader_password} %R~price:* &prices -@all +@connection +get +mget +subscribe +unsubscribe
 dir "{data}"
 set-proc-title no
 save 60 1
@@ -32,7 +33,14 @@ def prepare(plan: Plan) -> None:
     data.mkdir(mode=0o700, exist_ok=True)
     make_executable(_server())
     port = plan.settings.ports.redis
-    text = _CONFIGURATION.format(host=LOOPBACK, port=port, password=plan.secrets.redis, data=data)
+    text = _CONFIGURATION.format(
+        host=LOOPBACK,
+        port=port,
+        password=plan.secrets.redis,
+        reader=READER,
+        reader_password=plan.secrets.redis_reader,
+        data=data,
+    )
     write_private(_configuration(plan), text)
 
 

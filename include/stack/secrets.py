@@ -23,6 +23,7 @@ class Secrets:
     airflow_jwt_secret: str
     airflow_api_secret: str
     redis: str
+    redis_reader: str
     kafka_cluster_id: str
 
 

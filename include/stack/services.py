@@ -104,7 +104,7 @@ def _airflow(plan: Plan) -> list[Service]:
 
 
 def _dashboard(plan: Plan) -> Service:
-    program = Program("dashboard", [sys.executable, "-m", "include.dashboard"])
+    program = Program("dashboard", [sys.executable, "-m", "include.web"])
     return Service(program, plan.settings.ports.dashboard, _http("dashboard", "/api/v1/health"), needs_schema=True)
 
 

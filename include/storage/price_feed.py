@@ -25,7 +25,7 @@ class PriceFeed:
         self._url = redis_url
 
     async def changes(self) -> AsyncIterator[dict[str, Any] | None]:
-        """`{"symbol", "price", "event_time", "as_of", "source", "currency", "change_pct"}` of each change; first None."""
+        """First None, then `{"symbol", "price", "event_time", "as_of", "source", "currency", "change_pct"}` of each."""
         client = Redis.from_url(
             self._url, decode_responses=True, socket_connect_timeout=2, socket_timeout=None, health_check_interval=5
         )

@@ -1,4 +1,4 @@
-"""Schemathesis over the OpenAPI: nothing that a client can say makes the server fail, or answer what is not declared."""
+"""Schemathesis over the OpenAPI: nothing that is said makes the server fail, or answer what is not declared."""
 
 from __future__ import annotations
 

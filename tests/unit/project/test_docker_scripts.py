@@ -109,7 +109,7 @@ def test_airflow_gets_the_connections_that_the_dags_ask_for(secrets: Path, tmp_p
 def test_a_service_knows_only_the_secrets_that_it_was_given(secrets: Path, tmp_path: Path) -> None:
     text = json.dumps(environment_of("dashboard", secrets, tmp_path))
     known = {file.name for file in secrets.iterdir() if file.read_text() in text}
-    assert known == {"pipeline_reader", "redis"}
+    assert known == {"airflow_admin", "pipeline_reader", "pipeline_writer", "redis_reader"}
 
 
 def test_the_stand_in_is_reached_as_in_the_local_stack(
@@ -155,6 +155,11 @@ def test_redis_asks_for_the_password_and_keeps_nothing_on_disk(secrets: Path, tm
         }
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=port).ping()
+        reader = redis.Redis(port=port, username="pipeline_reader", password=(secrets / "redis_reader").read_text())
+        assert reader.mget(["price:AAPL"]) == [None]
+        for forbidden in (("SET", "price:AAPL", "1"), ("FLUSHALL",), ("GET", "source:yahoo"), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                reader.execute_command(*forbidden)
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes() if Path("/proc/self").exists() else b""
         assert password.encode() not in line
         assert not list(tmp_path.iterdir())
