@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from include.dashboard.components.alerts_list import parsed_key
+from include.dashboard.components.alerts_list import key_of, parsed_key
 from include.storage.alert_reads import Acknowledges, AlertReads, Notice
 from include.storage.market_reads import DatabaseUnavailable
 
@@ -45,14 +45,8 @@ class AlertsView:
         try:
             if isinstance(wanted, int):
                 self._writer.alert(wanted, BY)
-            elif any(each.kind == "anomaly" and parsed_key_of(each) == wanted for each in self._held or ()):
+            elif any(each.kind == "anomaly" and parsed_key(key_of(each)) == wanted for each in self._held or ()):
                 symbol, interval, window_start, metric = wanted
                 self._writer.anomaly(symbol, interval, datetime.fromisoformat(window_start), metric, BY)
         except DatabaseUnavailable:
             _log.warning("not acknowledged, the database does not answer: %s", key)
-
-
-def parsed_key_of(each: Notice) -> tuple[str, ...] | int | None:
-    from include.dashboard.components.alerts_list import key_of
-
-    return parsed_key(key_of(each))

@@ -35,6 +35,7 @@ CHART_SECONDS = 0.5
 NEWEST_WINDOWS, RECENT_WINDOWS, RECENT_SECONDS = 2, 15, 20.0
 MOST_CLIENTS = 200
 _NO_COLOURS = colours(None)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 
@@ -222,9 +223,6 @@ class LiveHub:
     def _tell(clients: Iterable[Client], message: dict[str, Any]) -> None:
         for client in list(clients):
             client.put(message)
-
-
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def price_cells(price: Price) -> dict[str, Any]:

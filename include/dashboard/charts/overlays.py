@@ -15,6 +15,8 @@ from include.market.candle import Candle
 from include.storage.anomaly_reads import Anomaly
 from include.storage.chart_reads import Marks
 
+#: Of changes of source, the newest.
+_MOST_SWITCHES = 12
 _SIZES = {"warning": 9, "high": 11, "critical": 14}
 
 
@@ -176,9 +178,6 @@ def marked(drawn: Drawn) -> list[dict[str, Any]]:
         for each in drawn.marks.gaps
     ]
     return [*shades, *(_switch(candle, drawn.colours) for candle in switches(drawn.candles)[-_MOST_SWITCHES:])]
-
-
-_MOST_SWITCHES = 12
 
 
 def switches(candles: Sequence[Candle]) -> list[Candle]:
