@@ -23,12 +23,12 @@ CHECKS: dict[str, list[str]] = {
     "types": [str(BIN / "mypy")],
 }
 #: Each group is one run of pytest, and what its tests share is gone before the next: unit tests share nothing; those
-#: of the second have stores of their own in each of two processes, for they wait more than they compute, and the few
-#: long ones come first, so that none is left to run alone at the end; the third has a whole stack. The end-to-end tests
-#: come last: the last of them takes the stack down.
+#: of the second have stores of their own in each of two processes, for they wait more than they compute; the third
+#: has a whole stack. Fault tests come after the others of theirs, for they leave broken records behind. The end-to-end
+#: tests come last: the last of them takes the stack down.
 GROUPS = {
     ("unit",): ("-n", "auto", "--dist", "loadfile"),
-    ("faults", "integration"): ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"),
+    ("integration", "faults"): ("-n", "2", "--dist", "loadfile"),
     ("browser", "e2e"): (),
 }
 SUITES = tuple(suite for group in GROUPS for suite in group)

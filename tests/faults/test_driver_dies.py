@@ -20,6 +20,7 @@ from tests.waiting import wait_until
 EDGES = ("before commit", "committed")
 
 
+@pytest.mark.timeout(600)  # three drivers, each a JVM that starts anew; on a busy machine that takes minutes
 @pytest.mark.parametrize(
     "places", [EDGES, pytest.param([place for place in PLACES if place not in EDGES], marks=pytest.mark.exhaustive)]
 )
