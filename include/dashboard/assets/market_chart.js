@@ -73,9 +73,10 @@
     if (!latest) return;
     remember(null);
     mark(false);
-    if (latest.layout.meta.isLive && !latest.layout.meta.ranged) {
+    const drawn = chart();
+    if (drawn && drawn.layout && latest.layout.meta.isLive && !latest.layout.meta.ranged) {
       const { xaxis, yaxis, yaxis2 } = latest.layout;
-      window.Plotly.relayout(chart(), {
+      window.Plotly.relayout(drawn, {
         "xaxis.range": xaxis.range, "yaxis.range": yaxis.range, "yaxis2.range": yaxis2.range,
       });
     } else ask(window.location.search);
@@ -84,6 +85,7 @@
   let asking = null;
   function moved() {
     const drawn = chart();
+    if (!latest || !drawn || !drawn.layout) return;
     const range = drawn.layout.xaxis.range;
     mark(true);
     remember(range);
@@ -102,6 +104,7 @@
     drawn.on("plotly_doubleclick", backToNow);
     document.getElementById("back-to-now").addEventListener("click", backToNow);
     document.getElementById("export-png").addEventListener("click", () => {
+      if (!latest) return;
       const { symbol, timeframe } = latest.layout.meta;
       window.Plotly.downloadImage(drawn, { format: "png", scale: 2, filename: symbol + "-" + timeframe });
     });
@@ -110,7 +113,7 @@
   /* By keys: a share of what is in view to one side, or closer and wider about its right edge. */
   function shift(share, zoom) {
     const drawn = chart();
-    if (!drawn || !latest) return;
+    if (!latest || !drawn || !drawn.layout) return;
     const [from, to] = drawn.layout.xaxis.range.map(moment);
     const width = (to - from) * zoom;
     const end = to + share * (to - from);
@@ -119,8 +122,10 @@
 
   /* In the reader's own zoom if there is one. */
   function fitted(figure) {
-    if (!zoomed) return figure;
-    const range = chart().layout.xaxis.range;
+    const drawn = chart();
+    /* Not drawn yet: it opens on the range that the figure has. */
+    if (!zoomed || !drawn || !drawn.layout) return figure;
+    const range = drawn.layout.xaxis.range;
     const fit = ranges(figure.data, range);
     const { xaxis, yaxis, yaxis2 } = figure.layout;
     const layout = Object.assign({}, figure.layout, { xaxis: Object.assign({}, xaxis, { range }) });

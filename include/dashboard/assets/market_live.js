@@ -4,7 +4,7 @@
   "use strict";
   const page = window.marketPage;
   const { age } = page;
-  const POLL_MS = 10000, SILENT_MS = 6000, LONGEST_PAUSE_MS = 10000;
+  const POLL_MS = 10000, SILENT_MS = 6000, LONGEST_PAUSE_MS = 8000;
   /* A live market says something within this. */
   const STALE_AFTER = 120, STREAM_AFTER = 10;
 
@@ -116,7 +116,9 @@
     opened.onclose = () => {
       if (socket !== opened) return;
       socket = null;
-      fallBack();
+      /* Refused: either no socket holds here, or the server is gone, and a question tells which. */
+      if (polling) poll();
+      else fallBack();
       setTimeout(connect, pause * (0.5 + Math.random() / 2));
       pause = Math.min(LONGEST_PAUSE_MS, 2 * pause);
     };
