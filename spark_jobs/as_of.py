@@ -14,14 +14,14 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.logs import log_to_stderr
-from include.market.moments import day_bounds
+from include.market.moments import day_bounds, in_utc
 from include.settings import required, settings
 from include.storage.as_of import events_as_of
 from spark_jobs.figures import candles_counted, indicators_and_anomalies
@@ -77,8 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _moment(text: str) -> datetime:
-    given = datetime.fromisoformat(text)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+    return in_utc(datetime.fromisoformat(text))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from include.api import tables
 from include.api.paging import Cursor, Limit, key_of, next_url
 from include.api.problems import declared, not_collected
-from include.api.ranges import bounds, in_utc
+from include.api.ranges import WindowEnd, WindowStart, bounds, in_utc
 from include.api.schemas import Moment
 from include.market.candle import Interval
 from include.market.instrument import Instrument
@@ -75,8 +75,8 @@ def create_anomaly_router(market: str, instruments: Sequence[Instrument], reader
         interval: Annotated[Interval | None, Query(description="of the candle; both")] = None,
         metric: Annotated[Metric | None, Query(description="what stood out; both")] = None,
         severity: Annotated[Severity | None, Query(description="|z| up to 4, up to 6, above; all")] = None,
-        start: Annotated[datetime | None, Query(description="first window start, UTC unless it says")] = None,
-        end: Annotated[datetime | None, Query(description="windows start before this")] = None,
+        start: WindowStart = None,
+        end: WindowEnd = None,
         limit: Limit = 500,
         format: tables.Format = "json",
         cursor: Cursor = None,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from include.api import tables
 from include.api.paging import Cursor, Limit, next_url, older_than
 from include.api.problems import declared, not_collected
-from include.api.ranges import bounds
+from include.api.ranges import WindowEnd, WindowStart, bounds
 from include.api.schemas import Moment
 from include.market.candle import Interval
 from include.market.instrument import Instrument
@@ -62,8 +60,8 @@ def create_indicator_router(market: str, instruments: Sequence[Instrument], read
         request: Request,
         symbol: str,
         interval: Interval = "1m",
-        start: Annotated[datetime | None, Query(description="first window start, UTC unless it says")] = None,
-        end: Annotated[datetime | None, Query(description="windows start before this")] = None,
+        start: WindowStart = None,
+        end: WindowEnd = None,
         limit: Limit = 500,
         format: tables.Format = "json",
         cursor: Cursor = None,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import overload
+from datetime import datetime
+from typing import Annotated, overload
 
-from fastapi import HTTPException, status
+from fastapi import HTTPException, Query, status
+
+from include.market import moments
+
+WindowStart = Annotated[datetime | None, Query(description="first window start, UTC unless it says")]
+WindowEnd = Annotated[datetime | None, Query(description="windows start before this")]
 
 
 def unusable(name: str, reason: str) -> HTTPException:
@@ -19,10 +24,8 @@ def in_utc(moment: datetime, name: str) -> datetime: ...
 def in_utc(moment: datetime | None, name: str) -> datetime | None: ...
 def in_utc(moment: datetime | None, name: str) -> datetime | None:
     """A time without a zone is meant as UTC. Raises HTTPException (422) where the calendar has no such day in UTC."""
-    if moment is None or moment.tzinfo is None:
-        return moment and moment.replace(tzinfo=UTC)
     try:
-        return moment.astimezone(UTC)
+        return moment and moments.in_utc(moment)
     except OverflowError:
         raise unusable(name, "beyond the calendar") from None
 

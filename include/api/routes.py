@@ -11,7 +11,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from include.api import tables
 from include.api.paging import Cursor, Limit, next_url, older_than
 from include.api.problems import declared, not_collected
-from include.api.ranges import bounds, in_utc, unusable
+from include.api.ranges import WindowEnd, WindowStart, bounds, in_utc, unusable
 from include.api.schemas import CandleOut, Candles, InstrumentOut, Instruments, PriceOut, Prices
 from include.market.instrument import Instrument
 from include.market.timeframe import BASE, Timeframe
@@ -44,8 +44,8 @@ def create_router(market: str, instruments: Sequence[Instrument], reader: Candle
         request: Request,
         symbol: str,
         interval: Timeframe = "1m",
-        start: Annotated[datetime | None, Query(description="first window start, UTC unless it says")] = None,
-        end: Annotated[datetime | None, Query(description="windows start before this")] = None,
+        start: WindowStart = None,
+        end: WindowEnd = None,
         limit: Limit = 500,
         format: tables.Format = "json",
         cursor: Cursor = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from include.commands.console import one_line_errors, out
 from include.errors import MarketDataError
 from include.market.candle import INTERVALS, Candle, Interval
 from include.market.event import plain
+from include.market.moments import in_utc
 from include.settings import required, settings
 from include.storage.lineage_reads import LineageReader
 from include.storage.lineage_rows import CoveringRun, LedgerBatch, Lineage, PlacedEvent
@@ -172,8 +173,7 @@ def _interval(said: str) -> Interval:
 def _moment(said: str, interval: Interval) -> datetime:
     """The start of the window."""
     try:
-        moment = datetime.fromisoformat(said)
-        return window_of(moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC), interval)[0]
+        return window_of(in_utc(datetime.fromisoformat(said)), interval)[0]
     except (ValueError, OverflowError):
         raise MarketDataError(f"{said} is no time: write it like 2026-03-02T14:30 or 2026-03-02T14:30:00Z") from None
 

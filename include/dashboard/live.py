@@ -116,7 +116,7 @@ class LiveHub:
 
     async def fetched(self, selection: Selection, since: datetime | None) -> list[dict[str, Any]]:
         """The same messages for a browser that has no socket: all prices, the status, and the chart since then."""
-        board = await asyncio.to_thread(self._view.board)
+        board = await asyncio.to_thread(self._view.refreshed)
         prices = {symbol: price_cells(price) for symbol, price in board.prices.items()}
         messages = [await self.status(), {"type": "prices", "prices": prices}]
         chart = await self._chart(selection, since or self._windows_ago(selection, RECENT_WINDOWS))
@@ -196,7 +196,7 @@ class LiveHub:
 
     async def _look(self) -> None:
         before = self._view.last_board.prices
-        board = await asyncio.to_thread(self._view.board)
+        board = await asyncio.to_thread(self._view.refreshed)
         if not self._is_fed:
             # Nobody announces: what has changed is told all the same.
             self._changed |= {symbol: price for symbol, price in board.prices.items() if before.get(symbol) != price}

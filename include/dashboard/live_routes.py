@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.types import Lifespan
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from include.api.ranges import in_utc
 from include.dashboard.live import Client, LiveHub
 from include.dashboard.selection import parse_selection
 
@@ -31,8 +32,7 @@ def create_live_router(hub: LiveHub, symbols: Collection[str]) -> APIRouter:
     async def fetch(
         search: Annotated[str, Query(max_length=_LONGEST)] = "", since: datetime | None = None
     ) -> list[dict[str, Any]]:
-        since = since and (since.replace(tzinfo=UTC) if since.tzinfo is None else since)
-        return await hub.fetched(parse_selection(search, known), since)
+        return await hub.fetched(parse_selection(search, known), in_utc(since, "since"))
 
     @router.websocket(PATH)
     async def push(socket: WebSocket) -> None:

@@ -92,11 +92,22 @@ class MarketView:
 
     def board(self) -> Board:
         """Prices and courses now; where a store is down, the part of it that was known last."""
+        board = self.refreshed()
+        if not board.reachable:
+            return board
+        try:
+            board = replace(board, courses=self._reader.sparklines(self._symbols, COURSE_POINTS))
+        except DatabaseUnavailable:
+            board = replace(board, reachable=False)
+        self._board = board
+        return board
+
+    def refreshed(self) -> Board:
+        """Prices now, with the courses that were read last."""
         held = self._board
         board = replace(held, now=self._clock(), reachable=True)
         try:
             board = replace(board, prices={**held.prices, **latest_prices(self._symbols, self._cache, self._reader)})
-            board = replace(board, courses=self._reader.sparklines(self._symbols, COURSE_POINTS))
         except DatabaseUnavailable:
             board = replace(board, reachable=False)
         self._board = board

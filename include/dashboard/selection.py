@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qs, urlencode
 
+from include.market.moments import in_utc
 from include.market.timeframe import Timeframe
 
 #: The buttons on the page, finest first.
@@ -82,8 +83,7 @@ def parse_selection(search: str | None, symbols: Sequence[str]) -> Selection:
 def _moment(text: str | None) -> datetime | None:
     """UTC unless it says; None for what is no moment of these times."""
     try:
-        given = datetime.fromisoformat(text or "")
-        moment = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
+        moment = in_utc(datetime.fromisoformat(text or ""))
     except (ValueError, OverflowError):
         return None
     return moment if 1970 <= moment.year < 9000 else None

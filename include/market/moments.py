@@ -18,6 +18,11 @@ def micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+def in_utc(at: datetime) -> datetime:
+    """The same moment in UTC; one without a zone is meant so. Raises OverflowError beyond the calendar."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 def day_bounds(day: date) -> tuple[datetime, datetime]:
     """The UTC day's first moment, and that of the next."""
     start = datetime.combine(day, time(), UTC)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from include.market.candle import Interval
-from include.storage.read_connections import ReadConnections
+from include.storage.read_connections import ReadConnections, columns_of
 
 Metric = Literal["price", "volume"]
 Severity = Literal["warning", "high", "critical"]
@@ -53,7 +53,7 @@ class AnomalyFilter:
     end: datetime | None = None
 
 
-_COLUMNS = SQL(", ").join(Identifier(field.name) for field in fields(Anomaly))
+_COLUMNS = columns_of(Anomaly)
 _BETWEEN = SQL(
     "SELECT {} FROM price_anomalies WHERE window_start >= %(start)s AND window_start < %(end)s"
     " AND (%(symbol)s::text IS NULL OR symbol = %(symbol)s)"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from include.market.candle import Interval
 from include.storage.anomaly_reads import Anomaly
-from include.storage.read_connections import ReadConnections
+from include.storage.read_connections import ReadConnections, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +56,16 @@ class Marks:
     closures: list[Closure] = field(default_factory=list)
 
 
-def _columns(row: type) -> SQL:
-    return SQL(", ").join(Identifier(each.name) for each in fields(row))  # type: ignore[return-value]
-
-
 _KEY = (
     "symbol = %(symbol)s AND interval = %(interval)s AND window_start >= %(start)s"
     " AND (%(end)s::timestamptz IS NULL OR window_start < %(end)s) ORDER BY window_start"
 )
-_INDICATORS = SQL("SELECT {} FROM indicators WHERE " + _KEY).format(_columns(IndicatorPoint))
-_ANOMALIES = SQL("SELECT {} FROM price_anomalies WHERE " + _KEY + ", metric").format(_columns(Anomaly))
+_INDICATORS = SQL("SELECT {} FROM indicators WHERE " + _KEY).format(columns_of(IndicatorPoint))
+_ANOMALIES = SQL("SELECT {} FROM price_anomalies WHERE " + _KEY + ", metric").format(columns_of(Anomaly))
 _GAPS = SQL(
     "SELECT {} FROM data_gaps WHERE symbol = %(symbol)s AND gap_end > %(start)s AND state <> 'filled'"
     " AND (%(end)s::timestamptz IS NULL OR gap_start < %(end)s) ORDER BY gap_start"
-).format(_columns(DataGap))
+).format(columns_of(DataGap))
 
 # A look further back, for the session before the first moment.
 _CLOSURES = """

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from include.market.candle import Interval
-from include.storage.read_connections import ReadConnections
+from include.storage.read_connections import ReadConnections, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ _NEWEST = SQL(
     " AND (%(before)s::timestamptz IS NULL OR window_start < %(before)s)"
     " AND (%(start)s::timestamptz IS NULL OR window_start >= %(start)s)"
     " ORDER BY window_start DESC LIMIT %(limit)s"
-).format(SQL(", ").join(Identifier(field.name) for field in fields(IndicatorRow)))
+).format(columns_of(IndicatorRow))
 
 
 class IndicatorReads(Protocol):

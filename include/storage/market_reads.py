@@ -17,13 +17,13 @@ from include.market.candle import Candle
 from include.market.timeframe import BASE, TIMEFRAME_SECONDS, Timeframe, rolled_up
 from include.storage.archive_catalogue import EVENTS, refuse_cold
 from include.storage.read_connections import DatabaseUnavailable as DatabaseUnavailable
-from include.storage.read_connections import ReadConnections
+from include.storage.read_connections import ReadConnections, columns_of
 
 #: At most this many stored candles are read for one answer: 1d then reaches back 69 days of a market
 #: that never closes, further for one that does.
 MAX_STORED_ROWS = 20_000
 
-_COLUMNS = SQL(", ").join(Identifier(field.name) for field in fields(Candle))
+_COLUMNS = columns_of(Candle)
 _CANDLES = SQL(
     "SELECT {} FROM candles WHERE symbol = %(symbol)s AND interval = %(base)s"
     " AND (%(before)s::timestamptz IS NULL OR window_start < %(before)s)"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import fields
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composed, Identifier
 
 from include.errors import MarketDataError
 from include.storage.database import libpq_url
@@ -23,6 +25,11 @@ class DatabaseUnavailable(MarketDataError):
     """PostgreSQL does not answer, or has no market tables yet."""
 
     retriable = True
+
+
+def columns_of(row: type) -> Composed:
+    """The columns that a row's dataclass has fields for, in their order, as a statement names them."""
+    return SQL(", ").join(Identifier(each.name) for each in fields(row))
 
 
 class ReadConnections:
