@@ -39,6 +39,12 @@ def candles_drawn(page: Page) -> dict[str, dict[str, Any]]:
     }
 
 
+def bring_prices(stack: Any, asset: str) -> None:
+    """What a minute's fetch of the stack brings, now: `asset` is stocks or crypto."""
+    fetched = stack.run("run-once", asset)
+    assert fetched.returncode == 0, fetched.stderr
+
+
 def wait_until(page: Page, holds: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
     """Polls from outside: the page's own policy forbids the evaluation that Playwright's waits need."""
     end = time.monotonic() + seconds

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
@@ -37,6 +38,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def dashboard_url(stack: Any) -> str:
     return str(stack.env["DASHBOARD_URL"]).rstrip("/")
+
+
+@pytest.fixture(scope="session")
+def symbols(dashboard_url: str) -> list[str]:
+    """What the stack collects, in the order of the page."""
+    listed = httpx2.get(f"{dashboard_url}/api/v1/instruments").json()["instruments"]
+    return [each["symbol"] for each in listed]
 
 
 @pytest.fixture

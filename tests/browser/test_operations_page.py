@@ -113,7 +113,6 @@ def _settled(page: Page) -> None:
 @pytest.mark.parametrize(
     ("name", "width", "height", "scheme"),
     [
-        ("operations", 1440, 900, "dark"),
         ("operations-light", 1440, 900, "light"),
         ("operations-smallest", 360, 740, "light"),
         ("operations-wide", 3840, 2160, "dark"),

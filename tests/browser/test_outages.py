@@ -59,7 +59,7 @@ def cut(stack: Any, tmp_path: Path) -> Iterator[Cut]:
             "DATABASE_URL": through(stack.env["DATABASE_URL"], relays[0]),
             "REDIS_URL": through(stack.env["REDIS_URL"], relays[1]),
         }
-        server = subprocess.Popen([sys.executable, "-m", "include.dashboard"], cwd=PROJECT_ROOT, env=os.environ | given)
+        server = subprocess.Popen([sys.executable, "-m", "include.web"], cwd=PROJECT_ROOT, env=os.environ | given)
         held.callback(server.wait)
         held.callback(server.kill)
         wait_for(lambda: _answers(url), seconds=60, what="the dashboard answers")

@@ -189,9 +189,7 @@ def test_the_header_leads_from_page_to_page(visit: Visit, seeded: Seeded) -> Non
     ("name", "width", "height", "scheme"),
     [
         ("quality", 1440, 900, "dark"),
-        ("quality-light", 1440, 900, "light"),
-        ("quality-phone", 390, 844, "dark"),
-        ("quality-smallest", 360, 740, "light"),
+        ("quality-phone", 360, 740, "light"),
         ("quality-wide", 3840, 2160, "dark"),
     ],
 )

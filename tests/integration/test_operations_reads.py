@@ -254,12 +254,12 @@ def test_a_kafka_that_is_away_is_told_soon() -> None:
 def test_letters_are_listed_judged_and_replayed_once(services: Services) -> None:
     publisher = KafkaPublisher(services.kafka_bootstrap_servers, MemorySpool())
     publisher.dead_letter(
-        Rejected(KLINE, "planted for the page", "binance", "BTC-USD", "bar60"), time.time_ns() // 1_000
+        Rejected(KLINE, "put there for the page", "binance", "BTC-USD", "bar60"), time.time_ns() // 1_000
     )
     assert publisher.confirm().delivered == 1
     publisher.close()
     bench = LetterBench(services.settings)
-    letter = next(each for each in bench.newest(50) if each.reason == "planted for the page")
+    letter = next(each for each in bench.newest(50) if each.reason == "put there for the page")
     assert bench.get(letter.id).raw == KLINE
     (dry,) = bench.judge([letter.id])
     assert (dry.events, dry.words) == (1, "would publish 1 event")
