@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 FIRST_CANDLE_SECONDS = 300
 #: Each is `benchmarks/<name>.py` with `run(as_json, options)`.
-BENCHMARKS = ("backfill", "ingest", "stream", "warehouse")
+BENCHMARKS = ("backfill", "dashboard", "ingest", "stream", "warehouse")
 
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -17,9 +17,8 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from include.market.candle import KEY
-from spark_jobs.transforms.anomalies import anomalies_of
 from spark_jobs.transforms.candles import candles_of
-from spark_jobs.transforms.indicators import indicators_of
+from spark_jobs.transforms.dataframes import anomalies_of, indicators_of
 
 
 def main(events: Path, folder: Path, passes: int) -> None:

@@ -94,6 +94,7 @@ def _chart(view: MarketView) -> html.Section:
                 children=[
                     html.Div(id="legend", className="legend", **aria(live="off")),
                     graph("chart", empty, clear_on_unhover=True),
+                    html.Div(id="countdown", className="countdown", title="until this candle ends", role="timer"),
                     html.Button("Back to now", id="back-to-now", className="back-to-now", type="button"),
                     html.Div(notice("Loading candles", "one moment"), id="notice", role="status"),
                 ],

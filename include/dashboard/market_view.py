@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import ceil
+from typing import TypeVar
 
 from include.dashboard.selection import Selection, parse_selection
 from include.market.candle import Candle
 from include.market.instrument import Instrument
-from include.market.timeframe import BASE, TIMEFRAME_SECONDS, is_stored
-from include.storage.chart_reads import MarkReads, Marks
+from include.market.timeframe import BASE, TIMEFRAME_SECONDS, Timeframe, is_stored
+from include.storage.anomaly_reads import Anomaly
+from include.storage.chart_reads import IndicatorPoint, MarkReads, Marks
 from include.storage.market_reads import CandleReads, DatabaseUnavailable, Price, PriceReads, latest_prices
 
 CANDLES_SENT = 500
@@ -21,6 +23,13 @@ MOST_CANDLES = 2_500
 #: What is shown on while the database is away: the charts that were asked for last.
 CHARTS_KEPT = 64
 COURSE_POINTS = 48
+#: Before the first candle drawn: an exponential mean of 26 has then forgotten to a billionth where it began.
+WARM_CANDLES = 300
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+#: Indicators and anomalies of one symbol's candles of one length, oldest first.
+Figures = Callable[[Sequence[Candle]], tuple[list[IndicatorPoint], list[Anomaly]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,14 @@ class ChartData:
     is_live: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """Candles that go back far enough for the figures of the newest; all that there were at `known_at`."""
+
+    candles: Sequence[Candle]
+    known_at: datetime
+
+
 class MarketView:
     """Reads for the page. Remembers its last good answers: an outage must not blank the screen."""
 
@@ -59,6 +76,7 @@ class MarketView:
         reader: CandleReads,
         cache: PriceReads,
         mark_reader: MarkReads,
+        figures: Figures,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.instruments = tuple(instruments)
@@ -67,9 +85,11 @@ class MarketView:
         self._reader = reader
         self._cache = cache
         self._mark_reader = mark_reader
+        self._figures = figures
         self._clock = clock
         self._board = Board(clock(), {}, {}, reachable=True)
         self._charts: dict[Selection, ChartData] = {}
+        self._courses: dict[tuple[str, Timeframe], _Course] = {}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -120,38 +140,73 @@ class MarketView:
         except DatabaseUnavailable:
             held = self._charts.get(selection)
             return ChartData((), reachable=False) if held is None else replace(held, reachable=False)
-        self._remember(selection, found)
+        _keep(self._charts, selection, found)
         return found
 
     def chart_end(self, selection: Selection, since: datetime) -> ChartData:
         """The candles from `since` on, and what is drawn over them. Raises DatabaseUnavailable."""
+        now = self._clock()
         candles = self._reader.candles(selection.symbol, selection.timeframe, CANDLES_SENT, start=since)
-        return ChartData(candles, reachable=True, marks=self._marks(selection, candles, None))
+        if is_stored(selection.timeframe) or not candles:
+            return ChartData(candles, True, self._marks(selection, candles, None))
+        course = self._continued(selection, candles, since, now)
+        return ChartData(candles, True, self._marks(selection, candles, None, course))
 
     def _read(self, selection: Selection) -> ChartData:
+        now = self._clock()
+        symbol, timeframe = selection.symbol, selection.timeframe
+        warm = 0 if is_stored(timeframe) else WARM_CANDLES
         if selection.start is None or selection.end is None:
-            candles = self._reader.candles(selection.symbol, selection.timeframe, CANDLES_SENT)
-            return ChartData(candles, True, self._marks(selection, candles, None))
-        width = timedelta(seconds=TIMEFRAME_SECONDS[selection.timeframe])
+            course = self._reader.candles(symbol, timeframe, CANDLES_SENT + warm)
+            if warm:
+                _keep(self._courses, (symbol, timeframe), _Course(course, now))
+            candles = course[-CANDLES_SENT:]
+            return ChartData(candles, True, self._marks(selection, candles, None, course))
+        width = timedelta(seconds=TIMEFRAME_SECONDS[timeframe])
         # Some more on either side: there to pan to.
-        until = min(selection.end, self._clock()) + CANDLES_SENT // 2 * width
-        is_live = until > self._clock()
+        until = min(selection.end, now) + CANDLES_SENT // 2 * width
+        end = None if until > now else until
         # Nights and weekends have no candles: so this is the most that can lie in the range.
-        wanted = CANDLES_SENT + ceil((selection.end - selection.start) / width)
-        candles = self._reader.candles(
-            selection.symbol, selection.timeframe, min(MOST_CANDLES, wanted), before=None if is_live else until
-        )
-        return ChartData(candles, True, self._marks(selection, candles, None if is_live else until), is_live)
+        wanted = min(MOST_CANDLES, CANDLES_SENT + ceil((selection.end - selection.start) / width))
+        course = self._reader.candles(symbol, timeframe, wanted + warm, before=end)
+        candles = course[-wanted:]
+        return ChartData(candles, True, self._marks(selection, candles, end, course), is_live=end is None)
 
-    def _marks(self, selection: Selection, candles: Sequence[Candle], end: datetime | None) -> Marks:
+    def _marks(
+        self, selection: Selection, candles: Sequence[Candle], end: datetime | None, course: Sequence[Candle] = ()
+    ) -> Marks:
+        """`course`: the candles and those before them, from which the figures come where none are stored."""
         if not candles:
             return Marks()
-        marks = self._mark_reader.marks(selection.symbol, BASE[selection.timeframe], candles[0].window_start, end)
-        # Indicators and anomalies are of the candles that are stored; coarser ones are rolled up when asked for.
-        return marks if is_stored(selection.timeframe) else replace(marks, indicators=[], anomalies=[])
+        first, timeframe = candles[0].window_start, selection.timeframe
+        if is_stored(timeframe):
+            return self._mark_reader.marks(selection.symbol, BASE[timeframe], first, end)
+        marks = self._mark_reader.marks(selection.symbol, None, first, end)
+        points, anomalies = self._figures(course)
+        return replace(
+            marks,
+            indicators=[each for each in points if each.window_start >= first],
+            anomalies=[each for each in anomalies if each.window_start >= first],
+        )
 
-    def _remember(self, selection: Selection, found: ChartData) -> None:
-        self._charts.pop(selection, None)
-        self._charts[selection] = found
-        while len(self._charts) > CHARTS_KEPT:
-            del self._charts[next(iter(self._charts))]
+    def _continued(
+        self, selection: Selection, candles: Sequence[Candle], since: datetime, now: datetime
+    ) -> Sequence[Candle]:
+        """The course as it was known, and from `since` on these candles."""
+        key = (selection.symbol, selection.timeframe)
+        held = self._courses.get(key)
+        if held is None or held.known_at < since:
+            course = self._reader.candles(*key, CANDLES_SENT + WARM_CANDLES)
+        else:
+            before = [each for each in held.candles if each.window_start < since]
+            course = [*before, *candles][-CANDLES_SENT - WARM_CANDLES :]
+        _keep(self._courses, key, _Course(course, now))
+        return course
+
+
+def _keep(held: dict[Key, Value], key: Key, value: Value) -> None:
+    """As the newest; of more than CHARTS_KEPT the oldest goes."""
+    held.pop(key, None)
+    held[key] = value
+    while len(held) > CHARTS_KEPT:
+        del held[next(iter(held))]

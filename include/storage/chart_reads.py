@@ -81,14 +81,17 @@ WHERE opens_at > closes_at AND opens_at > %(start)s ORDER BY closes_at
 class MarkReads(Protocol):
     """May raise DatabaseUnavailable."""
 
-    def marks(self, symbol: str, interval: Interval, start: datetime, end: datetime | None = None) -> Marks: ...
+    def marks(self, symbol: str, interval: Interval | None, start: datetime, end: datetime | None = None) -> Marks: ...
 
 
 class ChartReader(ReadConnections):
     """Safe to call from several threads."""
 
-    def marks(self, symbol: str, interval: Interval, start: datetime, end: datetime | None = None) -> Marks:
-        """Of windows with start <= window_start < end (open if None); of gaps, what overlaps that."""
+    def marks(self, symbol: str, interval: Interval | None, start: datetime, end: datetime | None = None) -> Marks:
+        """Of windows with start <= window_start < end (open if None); of gaps, what overlaps that.
+
+        Without an interval, no indicators and no anomalies.
+        """
         bound = {"symbol": symbol, "interval": interval, "start": start, "end": end}
         with self.connection() as connection, connection.pipeline():
             indicators = connection.cursor(row_factory=class_row(IndicatorPoint)).execute(_INDICATORS, bound)

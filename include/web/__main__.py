@@ -1,6 +1,7 @@
-"""`python -m include.web`: the pages and the API on one port, with the producers' bench for dead letters.
+"""`python -m include.web`: the pages and the API on one port.
 
-The dashboard never imports a producer; here is the one place that knows both.
+The dashboard imports neither a producer nor the stream; here is the one place that knows them: the producers' bench
+for dead letters, and the stream's arithmetic for candles that it does not store.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import sys
 
 from fastapi import FastAPI
 
-from include.dashboard import __main__ as dashboard
+from include.dashboard import service
 from include.producers.replaying import LetterBench
 from include.settings import Settings
+from include.web.figures import figures
 
-HOST = dashboard.HOST
+HOST = service.HOST
 
 
 def create_application(chosen: Settings) -> FastAPI:
@@ -24,11 +26,11 @@ def create_application(chosen: Settings) -> FastAPI:
     has_kafka = chosen.kafka_bootstrap_servers is not None
     can_write = (chosen.writer_database_url or chosen.database_url) is not None
     desk = LetterBench(chosen) if has_kafka else None
-    return dashboard.create_application(chosen, desk, can_replay=has_kafka and can_write)
+    return service.create_application(chosen, figures, desk, can_replay=has_kafka and can_write)
 
 
 def main() -> int:
-    return dashboard.serve(create_application, HOST)
+    return service.serve(create_application, HOST)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from include.market.candle import KEY
 from spark_jobs.transforms.series import FloatArray, Series, doubles, in_order
@@ -18,14 +14,14 @@ THRESHOLD = 3.0
 #: Up to and including this |z|; above the last it is critical.
 _SEVERITIES = ((4.0, "warning"), (6.0, "high"))
 _MOST_SEVERE = "critical"
-_MEASURES = ("value", "mean", "stddev", "z_score")
+MEASURES = ("value", "mean", "stddev", "z_score")
 _SCHEMA = pa.schema(
     [
         ("symbol", pa.string()),
         ("interval", pa.string()),
         ("window_start", pa.timestamp("us", "UTC")),
         ("metric", pa.string()),
-        *((name, pa.float64()) for name in _MEASURES),
+        *((name, pa.float64()) for name in MEASURES),
         ("severity", pa.string()),
     ]
 )
@@ -46,23 +42,6 @@ def anomalies_of_table(candles_with_returns: pa.Table) -> pa.Table:
     return pa.concat_tables([price, volume])
 
 
-def anomalies_of(candles_with_returns: DataFrame) -> DataFrame:
-    """`anomalies_of_table` by partitions of whole (symbol, interval); each partition is held in memory."""
-    given = candles_with_returns.select(*KEY, *(F.col(name).cast("double") for name in ("log_return", "volume")))
-    schema = (
-        "symbol string, interval string, window_start timestamp, metric string, "
-        + ", ".join(f"{name} double" for name in _MEASURES)
-        + ", severity string"
-    )
-    return given.repartition("symbol", "interval").mapInArrow(_by_partition, schema)
-
-
-def _by_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    held = list(batches)
-    if held:
-        yield from anomalies_of_table(pa.Table.from_batches(held)).to_batches()
-
-
 def _judged(keys: pa.Table, metric: str, series: Series) -> pa.Table:
     present, places = series.present()
     baseline = present.moments(BASELINE, lag=1)
@@ -75,7 +54,7 @@ def _judged(keys: pa.Table, metric: str, series: Series) -> pa.Table:
     columns = {
         **{name: keys[name].take(pa.array(places[odd])) for name in KEY},
         "metric": pa.repeat(metric, int(odd.sum())),
-        **{name: measure[odd] for name, measure in zip(_MEASURES, measures, strict=True)},
+        **{name: measure[odd] for name, measure in zip(MEASURES, measures, strict=True)},
         "severity": _severities(z_score[odd]),
     }
     return pa.table(columns).cast(_SCHEMA)

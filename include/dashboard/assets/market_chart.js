@@ -21,13 +21,16 @@
     const [from, to] = range.map(moment);
     let low = Infinity, high = -Infinity, most = 0;
     for (const trace of data) {
-      if (trace.type !== "bar" && trace.type !== "candlestick") continue;
+      const isLine = trace.mode === "lines" && !trace.yaxis;
+      if (trace.type !== "bar" && trace.type !== "candlestick" && !isLine) continue;
       for (let i = 0; i < trace.x.length; i++) {
         const at = time(trace.x[i]);
         if (at < from || at > to) continue;
         if (trace.type === "bar") { most = Math.max(most, trace.y[i] || 0); continue; }
-        low = Math.min(low, trace.low[i]);
-        high = Math.max(high, trace.high[i]);
+        const [lowest, highest] = isLine ? [trace.y[i], trace.y[i]] : [trace.low[i], trace.high[i]];
+        if (lowest === null) continue;
+        low = Math.min(low, lowest);
+        high = Math.max(high, highest);
       }
     }
     if (low > high) return null;
@@ -198,6 +201,8 @@
     },
     key: () => (latest ? latest.layout.meta.key : null),
     isDragging: () => dragging,
+    /* Seconds of the running candle's window; null where the chart does not reach to now. */
+    running: () => (latest && latest.layout.meta.isLive && volume(latest).x.length ? latest.layout.meta.seconds : null),
   });
 
   Object.assign(window.dash_clientside.market, {

@@ -145,7 +145,20 @@
       "the newest price is " + age(seconds) + " old; " + how];
   }
 
+  /* Until the running candle ends: windows begin at whole multiples of their length. */
+  function countdown() {
+    const cell = document.getElementById("countdown");
+    const session = document.getElementById("session");
+    const seconds = page.running();
+    if (!cell) return;
+    if (!status || !seconds || !session || !session.classList.contains("open")) { cell.textContent = ""; return; }
+    const left = seconds - Math.floor((Date.now() + offset) / 1000) % seconds;
+    const parts = [left >= 3600 ? [Math.floor(left / 3600)] : [], Math.floor(left / 60) % 60, left % 60].flat();
+    cell.textContent = parts.map((part, place) => (place ? String(part).padStart(2, "0") : part)).join(":");
+  }
+
   setInterval(() => {
+    countdown();
     for (const cell of document.querySelectorAll(".watchlist .age")) {
       write(cell, age((Date.now() + offset - Number(cell.dataset.at)) / 1000));
     }

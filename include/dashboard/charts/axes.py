@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,9 +24,16 @@ _THREE_PANES = ((0.36, 1.0), (0.18, 0.32), (0.0, 0.14))
 
 
 def chart_layout(
-    candles: Sequence[Candle], closures: Sequence[Closure], selection: Selection, colours: Colours
+    candles: Sequence[Candle],
+    lines: Sequence[Mapping[str, Any]],
+    closures: Sequence[Closure],
+    selection: Selection,
+    colours: Colours,
 ) -> dict[str, Any]:
-    """`candles` oldest first. `uirevision` names symbol and timeframe: the reader's zoom outlives what comes later."""
+    """`candles` oldest first; `lines`: traces drawn over them, which are to be in view too.
+
+    `uirevision` names symbol and timeframe: the reader's zoom outlives what comes later.
+    """
     shown = in_view(candles, selection)
     price, volume, volatility = _THREE_PANES if "volatility" in selection.layers else _TWO_PANES
     layout = {
@@ -52,7 +59,7 @@ def chart_layout(
         "showlegend": False,
         "modebar": {"orientation": "h", "bgcolor": "rgba(0,0,0,0)", "color": colours.spike},
         "xaxis": _time_axis(candles, closures, selection, colours),
-        "yaxis": _price_axis(shown, price, colours),
+        "yaxis": _price_axis(shown, lines, price, colours),
         "yaxis2": _volume_axis(shown, volume, colours),
     }
     if "volatility" in selection.layers:
@@ -93,10 +100,20 @@ def _break(closure: Closure, seconds: int) -> tuple[datetime, datetime]:
     return first, closure.opens_at - timedelta(seconds=closure.opens_at.timestamp() % seconds)
 
 
-def _price_axis(shown: Sequence[Candle], domain: tuple[float, float], colours: Colours) -> dict[str, Any]:
+def _price_axis(
+    shown: Sequence[Candle], lines: Sequence[Mapping[str, Any]], domain: tuple[float, float], colours: Colours
+) -> dict[str, Any]:
     axis = {"side": "right", "domain": domain, "fixedrange": True, **_lines(colours)}
     if shown:
-        low, high = float(min(each.low for each in shown)), float(max(each.high for each in shown))
+        first, last = axis_time(shown[0].window_start), axis_time(shown[-1].window_start)
+        values = [
+            value
+            for line in lines
+            for at, value in zip(line["x"], line["y"], strict=True)
+            if value is not None and first <= at <= last
+        ]
+        low = min([*values, *(float(each.low) for each in shown)])
+        high = max([*values, *(float(each.high) for each in shown)])
         pad = (high - low or high * 0.01) * 0.06
         axis["range"] = [low - pad, high + pad]
         axis["tickformat"] = ",.2f" if high >= 1 else ",.6f"

@@ -9,10 +9,6 @@ from dash import dcc, html
 from include.dashboard.charts.overlays import LAYER_WORDS
 from include.dashboard.components.attributes import aria, data
 from include.dashboard.selection import LAYERS, Layer, Selection
-from include.market.timeframe import is_stored
-
-#: What is computed by the stream, for the candles that it stores.
-_OF_STORED: frozenset[Layer] = frozenset({"sma", "ema", "bands", "volatility", "anomalies"})
 
 
 def layer_bar(selection: Selection) -> list[Any]:
@@ -25,8 +21,6 @@ def layer_bar(selection: Selection) -> list[Any]:
 
 def _layer(layer: Layer, selection: Selection) -> html.Span:
     label, explanation = LAYER_WORDS[layer]
-    if layer in _OF_STORED and not is_stored(selection.timeframe):
-        return html.Span(label, className="layer missing", title="Computed for 1m and 5m candles")
     is_shown = layer in selection.layers
     link = dcc.Link(label, href=selection.toggled(layer), className="layer", title=explanation)
     marks = aria(current="true") if is_shown else {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from include.market.candle import INTERVAL_SECONDS
 from include.market.event import MICROSECONDS
+from include.market.timeframe import TIMEFRAME_SECONDS
 from spark_jobs.transforms.series import FloatArray, Series, microseconds
 
 #: A return reaches back over so many intervals at most; beyond is a gap, or the market was closed.
@@ -20,7 +20,9 @@ def log_returns(candles: pa.Table, close: Series) -> FloatArray:
     """
     starts = microseconds(candles["window_start"])
     names = candles["interval"].combine_chunks().dictionary_encode()
-    lengths = np.array([INTERVAL_SECONDS[name] * MICROSECONDS for name in names.dictionary.to_pylist()], dtype=np.int64)
+    lengths = np.array(
+        [TIMEFRAME_SECONDS[name] * MICROSECONDS for name in names.dictionary.to_pylist()], dtype=np.int64
+    )
     interval = lengths[np.asarray(names.indices)]
     source = np.asarray(candles["source"].combine_chunks().dictionary_encode().indices)
     returns = np.full(len(starts), np.nan)

@@ -1,18 +1,11 @@
-"""All indicators of candles: on Arrow tables, and the same on Spark's DataFrames.
-
-The stream and the repair hold a batch's candles in the driver, where the arithmetic takes milliseconds; a way
-through Spark's Python workers would take longer than all the rest of the batch. DataFrames are for histories that
-one process does not hold.
-"""
+"""All indicators of candles, on Arrow tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from include.market.candle import KEY
 from spark_jobs.transforms.indicators.indicator import History, Indicator
@@ -43,26 +36,6 @@ def indicators_of_table(candles: pa.Table, indicators: Sequence[Indicator] = IND
         for name, figures in zip(indicator.columns, indicator.compute(history), strict=True):
             columns[name] = _nullable(figures)
     return pa.table(columns)
-
-
-def indicators_of(candles: DataFrame, indicators: Sequence[Indicator] = INDICATORS) -> DataFrame:
-    """`indicators_of_table` by partitions of whole (symbol, interval); each partition is held in memory."""
-    seeds = [f"seed_{name}" for indicator in indicators if indicator.seeded for name in indicator.columns]
-    given = candles.select(
-        *KEY,
-        *(F.col(name).cast("double") for name in ("close", "volume")),
-        "source",
-        *(name for name in seeds if name in candles.columns),
-    )
-    names = ["log_return", *(name for indicator in indicators for name in indicator.columns)]
-    schema = "symbol string, interval string, window_start timestamp, " + ", ".join(f"{name} double" for name in names)
-
-    def compute(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        held = list(batches)
-        if held:
-            yield from indicators_of_table(pa.Table.from_batches(held), indicators).to_batches()
-
-    return given.repartition("symbol", "interval").mapInArrow(compute, schema)
 
 
 def _seeds(ordered: pa.Table, name: str) -> np.ndarray:

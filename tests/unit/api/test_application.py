@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from include.dashboard.__main__ import create_application
 from include.settings import Settings
+from include.web.__main__ import create_application
 from tests.unit.api.test_requests import FIELDS
 
 # Nothing listens on port 1: both stores refuse at once.

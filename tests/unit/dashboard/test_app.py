@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from include.dashboard.__main__ import create_application
 from include.errors import SettingsError
 from include.settings import Settings
+from include.web.__main__ import create_application
 
 # Nothing listens on port 1: both stores refuse at once.
 NOWHERE = {

@@ -18,6 +18,7 @@ from include.dashboard.formatting import age_text, change_of, price_text, volume
 from include.dashboard.market_callbacks import chart_foot, chart_notice, freshness
 from include.dashboard.market_view import ChartData, MarketView
 from include.dashboard.selection import Selection, parse_selection
+from include.web.figures import figures
 from tests.unit.dashboard.twins import (
     BITCOIN,
     INSTRUMENTS,
@@ -108,7 +109,7 @@ def texts(component: Any) -> list[str]:
 
 
 def view(reader: MemoryReader, cache: MemoryPrices) -> MarketView:
-    return MarketView(INSTRUMENTS, reader, cache, MemoryMarks(), clock=lambda: START + timedelta(seconds=7))
+    return MarketView(INSTRUMENTS, reader, cache, MemoryMarks(), figures, clock=lambda: START + timedelta(seconds=7))
 
 
 def test_a_row_tells_symbol_name_source_age_price_and_change() -> None:

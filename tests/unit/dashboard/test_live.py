@@ -20,6 +20,7 @@ from include.dashboard.live_routes import alongside, create_live_router
 from include.dashboard.market_view import MarketView
 from include.dashboard.selection import Selection
 from include.market.candle import Candle
+from include.web.figures import figures
 from tests.unit.dashboard.twins import (
     INSTRUMENTS,
     START,
@@ -65,7 +66,7 @@ class World:
             MemoryFeed(),
         )
         self.prices.held = {"AAPL": cached("101.5"), "BTC-USD": cached("9", START)}
-        self.view = MarketView(INSTRUMENTS, self.reader, self.prices, MemoryMarks(), clock=lambda: self.now)
+        self.view = MarketView(INSTRUMENTS, self.reader, self.prices, MemoryMarks(), figures, clock=lambda: self.now)
         self.hub = LiveHub(self.view, self.feed, self.live, clock=lambda: self.now)
 
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from include.dashboard.charts.candlestick import candlestick_figure, figure_end
 from include.dashboard.charts.colours import colours
-from include.dashboard.components.layer_bar import layer_bar
 from include.dashboard.export import chart_csv
 from include.dashboard.market_view import ChartData
 from include.dashboard.selection import LAYERS, Selection
@@ -150,14 +149,6 @@ def test_an_update_is_a_small_part_of_the_figure() -> None:
     whole = candlestick_figure(candles, ALL, DARK, Marks(points(500)))
     end = figure_end(candles[-2:], ALL, DARK, Marks(points(500)[-2:]))
     assert len(json.dumps(end)) < 0.02 * len(json.dumps(whole))
-
-
-def test_layers_that_are_not_computed_for_a_timeframe_say_so() -> None:
-    (hour,) = layer_bar(Selection("AAPL", "1h"))
-    missing = [each.children for each in hour.children if "missing" in (each.className or "")]
-    assert missing == ["SMA", "EMA", "Bollinger", "Volatility", "Anomalies"]
-    (minute,) = layer_bar(Selection("AAPL", "1m", ("sma",)))
-    assert [getattr(each, "aria-current", None) for each in minute.children[:2]] == ["true", None]
 
 
 def test_the_table_has_exact_figures_and_empty_places() -> None:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from pyspark.sql import SparkSession
 
-from spark_jobs.transforms.anomalies import anomalies_of, anomalies_of_table
+from spark_jobs.transforms.anomalies import anomalies_of_table
+from spark_jobs.transforms.dataframes import anomalies_of
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED, indicators_of_table
 from tests.unit.transforms import reference
 from tests.unit.transforms.candle_series import MadeUp, cut, made_up, recorded, table

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from pyspark.sql import SparkSession
 
-from spark_jobs.transforms.indicators import INDICATORS, LOOKBACK, SEEDED, indicators_of, indicators_of_table
+from spark_jobs.transforms.dataframes import indicators_of
+from spark_jobs.transforms.indicators import INDICATORS, LOOKBACK, SEEDED, indicators_of_table
 from spark_jobs.transforms.indicators.ema import ema
 from spark_jobs.transforms.indicators.indicator import History, Indicator
 from spark_jobs.transforms.indicators.registry import lookback

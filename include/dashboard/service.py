@@ -1,4 +1,4 @@
-"""`python -m include.dashboard`: the pages and the API on one port, one worker, this machine only."""
+"""The pages and the API on one port, one worker, this machine only; `include.web` runs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.dashboard.alerts_view import AlertsView
 from include.dashboard.app import create_dashboard
 from include.dashboard.live import LiveHub
 from include.dashboard.live_routes import alongside, create_live_router
-from include.dashboard.market_view import MarketView
+from include.dashboard.market_view import Figures, MarketView
 from include.dashboard.operations_doors import operations_view
 from include.dashboard.operations_view import LetterDesk
 from include.dashboard.quality_view import QualityView
@@ -39,10 +39,13 @@ from include.storage.quality_reads import QualityReader
 HOST = "127.0.0.1"
 
 
-def create_application(chosen: Settings, desk: LetterDesk | None = None, *, can_replay: bool = False) -> FastAPI:
+def create_application(
+    chosen: Settings, figures: Figures, desk: LetterDesk | None = None, *, can_replay: bool = False
+) -> FastAPI:
     """The whole ASGI application. Raises SettingsError; connects to the stores only when asked.
 
-    `desk`: the dead letters, which the dashboard itself does not know; `can_replay`: they may be published again.
+    `figures`: how indicators and anomalies of candles come about; `desk`: the dead letters. Neither is the dashboard's
+    own. `can_replay`: dead letters may be published again.
     """
     if chosen.market is None:
         raise SettingsError("MARKET is not set: start the stack with ./pipeline up")
@@ -74,7 +77,7 @@ def create_application(chosen: Settings, desk: LetterDesk | None = None, *, can_
     )
     airflow = [f"http://{host}:{chosen.ports.airflow}" for host in (HOST, "localhost")]
     quality_view = QualityView([each.symbol for each in instruments], quality, airflow[0])
-    view = MarketView(instruments, reader, cache, ChartReader(database_url))
+    view = MarketView(instruments, reader, cache, ChartReader(database_url), figures)
     hub = LiveHub(view, PriceFeed(redis_url), LiveReader(database_url))
     server.include_router(create_live_router(hub, view.symbols))
     writer_url = chosen.writer_database_url or chosen.database_url
@@ -90,10 +93,6 @@ def create_application(chosen: Settings, desk: LetterDesk | None = None, *, can_
     return server
 
 
-def main() -> int:
-    return serve(create_application, HOST)
-
-
 def serve(create: Callable[[Settings], FastAPI], host: str) -> int:
     """Runs what `create` makes until it is stopped; the process's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -107,7 +106,3 @@ def serve(create: Callable[[Settings], FastAPI], host: str) -> int:
         application, host=host, port=port, workers=1, server_header=False, access_log=False, proxy_headers=False
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
