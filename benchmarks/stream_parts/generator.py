@@ -1,4 +1,4 @@
-"""Sends trades by an open-loop schedule: `python -m benchmarks.stream_parts.generator SERVERS RATE COUNT SYMBOLS ID`.
+"""Sends trades by an open-loop schedule: `python -m benchmarks.stream_parts.generator SERVERS RATE COUNT ID SYMBOL…`.
 
 ID is the number of the first event id. Prints one line of JSON at the start (the schedule) and one at the end (how
 late the events were handed to the client, in milliseconds, which is part of what a reader measures).
@@ -9,23 +9,29 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 from benchmarks.stream_parts.schedule import Schedule
 from benchmarks.stream_parts.stores import STOCKS
-from benchmarks.stream_parts.topic import producer, symbol_names, trade
+from benchmarks.stream_parts.topic import producer, trade
 from include.errors import PublishError
 
 #: Between the announcement and the first event.
 _AHEAD_US = 500_000
 _REST_SECONDS = 0.001
 _FLUSH_SECONDS = 60
+PRICES = 977
 
 
-def main(servers: str, rate: int, count: int, symbols: int, first_id: int) -> None:
+def price(event: int) -> float:
+    """Of an event by its number: it comes again after PRICES events only."""
+    return 100 + event % PRICES / 100
+
+
+def main(servers: str, rate: int, count: int, first_id: int, names: Sequence[str]) -> None:
     sender = producer(servers, **{"linger.ms": 5})
     sender.list_topics(STOCKS, timeout=10)
-    names = symbol_names(symbols)
-    schedule = Schedule(time.time_ns() // 1_000 + _AHEAD_US, rate, count, symbols)
+    schedule = Schedule(time.time_ns() // 1_000 + _AHEAD_US, rate, count, len(names))
     print(json.dumps({"start_us": schedule.start_us}), flush=True)
     latest_us, number = 0, 0
     late = [0] * 2
@@ -36,9 +42,9 @@ def main(servers: str, rate: int, count: int, symbols: int, first_id: int) -> No
             latest_us = max(latest_us, now - schedule.due_us(number))
             late[now - schedule.due_us(number) > 100_000] += due - number
         for event in range(number, due):
-            price = f"{100 + event % 977 / 100:.2f}"
-            value = trade(names[event % symbols], first_id + event, schedule.due_us(event), price, "1.250")
-            sender.produce(STOCKS, value, key=names[event % symbols])
+            symbol = names[event % len(names)]
+            value = trade(symbol, first_id + event, schedule.due_us(event), f"{price(event):.2f}", "1.250")
+            sender.produce(STOCKS, value, key=symbol)
             if event % 500 == 0:
                 sender.poll(0)
         number = max(number, due)
@@ -50,4 +56,4 @@ def main(servers: str, rate: int, count: int, symbols: int, first_id: int) -> No
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(int(argument) for argument in sys.argv[2:6]))
+    main(sys.argv[1], *(int(argument) for argument in sys.argv[2:5]), sys.argv[5:])

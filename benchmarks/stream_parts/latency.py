@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +42,13 @@ _DONE = "SELECT coalesce(sum(rows_in), 0)::bigint FROM stream_batches WHERE quer
 
 
 @dataclass
-class _Bench:
+class Bench:
     """One driver for all rates; `sent` counts the events of all of them."""
 
     held: Stores
     connection: psycopg.Connection[Any]
     driver: subprocess.Popen[bytes]
-    symbols: int
+    names: Sequence[str]
     sent: int = 0
     roots: dict[str, int] = field(default_factory=dict)
 
@@ -80,9 +80,9 @@ def run(
         "steps": [],
     }
     with stores(say) as held, driver(held) as process, held.connect() as connection:
-        bench = _Bench(held, connection, process, symbols, roots={"driver": process.pid, **held.pids})
+        bench = Bench(held, connection, process, symbol_names(symbols), roots={"driver": process.pid, **held.pids})
         say("warming up")
-        _paced(bench, WARM_RATE, WARM_SECONDS, wait=_START_SECONDS)
+        paced(bench, WARM_RATE, WARM_SECONDS, wait=_START_SECONDS)
         for rate in rates:
             say(f"waits at {rate:,} events/s for {seconds} s")
             result["rates"].append(_waits(bench, rate, seconds))
@@ -99,11 +99,11 @@ def run(
     return result | {"highest_sustained": max(sustained, default=None), "events": bench.sent}
 
 
-def _waits(bench: _Bench, rate: int, seconds: int) -> dict[str, Any]:
-    watched = list(range(0, bench.symbols, ONE_IN))
-    with _reading(bench, [symbol_names(bench.symbols)[number] for number in watched]) as files:
+def _waits(bench: Bench, rate: int, seconds: int) -> dict[str, Any]:
+    watched = list(range(0, len(bench.names), ONE_IN))
+    with _reading(bench, [bench.names[number] for number in watched]) as files:
         before = cpu_seconds(bench.roots)
-        schedule, sender = _paced(bench, rate, seconds + SETTLE_SECONDS, wait=_DRAIN_SECONDS)
+        schedule, sender = paced(bench, rate, seconds + SETTLE_SECONDS, wait=_DRAIN_SECONDS)
         spent = less(cpu_seconds(bench.roots), before)
     counted_from = schedule.start_us + SETTLE_SECONDS * 1_000_000
     found: dict[str, Any] = {}
@@ -122,7 +122,7 @@ def _waits(bench: _Bench, rate: int, seconds: int) -> dict[str, Any]:
     return {"rate": rate, "seconds": seconds, "generator": sender, "cpu_seconds": cpu, **found}
 
 
-def _backlog(bench: _Bench, rate: int, seconds: int) -> dict[str, Any]:
+def _backlog(bench: Bench, rate: int, seconds: int) -> dict[str, Any]:
     samples: list[tuple[float, int]] = []
     already = bench.sent
 
@@ -131,7 +131,7 @@ def _backlog(bench: _Bench, rate: int, seconds: int) -> dict[str, Any]:
         if 0 < due < schedule.count:
             samples.append((round(at - schedule.start_us / 1e6, 2), due - (bench.done() - already)))
 
-    _, sender = _paced(bench, rate, seconds, wait=_DRAIN_SECONDS, sample=sample)
+    _, sender = paced(bench, rate, seconds, wait=_DRAIN_SECONDS, sample=sample)
     return {"rate": rate, "seconds": seconds, "generator": sender, "backlog": samples} | verdict(samples, rate)
 
 
@@ -149,8 +149,8 @@ def verdict(samples: list[tuple[float, int]], rate: int) -> dict[str, Any]:
     }
 
 
-def _paced(
-    bench: _Bench,
+def paced(
+    bench: Bench,
     rate: int,
     seconds: int,
     wait: float,
@@ -159,13 +159,14 @@ def _paced(
     """Send at this rate, then wait until all is committed; the schedule, and what the generator says of itself."""
     count = rate * seconds
     module = "benchmarks.stream_parts.generator"
-    numbers = [str(number) for number in (rate, count, bench.symbols, 5_000_000_000 + bench.sent)]
+    numbers = [str(number) for number in (rate, count, 5_000_000_000 + bench.sent)]
     log = bench.held.plan.layout.log("bench-generator")
-    with program(bench.held, [sys.executable, "-m", module, bench.held.servers, *numbers], "bench-generator") as sender:
+    command = [sys.executable, "-m", module, bench.held.servers, *numbers, *bench.names]
+    with program(bench.held, command, "bench-generator") as sender:
         schedule: Schedule | None = None
         while sender.poll() is None:
             if schedule is None and (lines := log.read_text().splitlines()):
-                schedule = Schedule(json.loads(lines[0])["start_us"], rate, count, bench.symbols)
+                schedule = Schedule(json.loads(lines[0])["start_us"], rate, count, len(bench.names))
             if schedule is not None:
                 sample(time.time(), schedule)
             time.sleep(_SAMPLE_SECONDS)
@@ -173,11 +174,11 @@ def _paced(
     first, last = (json.loads(line) for line in log.read_text().splitlines())
     bench.sent += count
     bench.await_all(wait)
-    return Schedule(first["start_us"], rate, count, bench.symbols), last
+    return Schedule(first["start_us"], rate, count, len(bench.names)), last
 
 
 @contextmanager
-def _reading(bench: _Bench, symbols: list[str]) -> Iterator[dict[str, Path]]:
+def _reading(bench: Bench, symbols: list[str]) -> Iterator[dict[str, Path]]:
     """The readers beside; at the end of the context they have written their files."""
     files = {store: bench.held.folder / f"seen-{store}.json" for store in READERS}
     readers = []

@@ -114,12 +114,15 @@ class Stores:
 
 
 @contextmanager
-def stores(say: Callable[[str], None]) -> Iterator[Stores]:
-    """Up with schema and topics, in a temporary folder and on free ports; down at the end, come what may."""
+def stores(say: Callable[[str], None], **settings: str) -> Iterator[Stores]:
+    """Up with schema and topics, in a temporary folder and on free ports; down at the end, come what may.
+
+    `settings`: further ones, by their names.
+    """
     home = Path(tempfile.mkdtemp(prefix="bench-"))
     before = dict(os.environ)
     given = {"PIPELINE_HOME": str(home), "PIPELINE_PORT_OFFSET": str(_free_offset()), "MARKET": "sandbox"}
-    os.environ.update(given | dict.fromkeys(_NO_STORES, ""))
+    os.environ.update(given | dict.fromkeys(_NO_STORES, "") | settings)
     with _interruptible():
         stack: Stack | None = None
         try:
@@ -216,7 +219,15 @@ def _free_offset() -> int:
     first = 8_000 + os.getpid() % 100 * 60
     for offset in range(first, first + 3_000, 60):
         ports = Ports(offset)
-        wanted = (ports.kafka, ports.kafka_controller, ports.postgres, ports.redis, ports.spark_ui, ports.sandbox)
+        wanted = (
+            ports.kafka,
+            ports.kafka_controller,
+            ports.postgres,
+            ports.redis,
+            ports.spark_ui,
+            ports.sandbox,
+            ports.dashboard,
+        )
         if all(_is_free(port) for port in wanted):
             return offset
     raise StackError("there are no free ports for the benchmark's stores")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -79,13 +79,10 @@ def fill(connection: psycopg.Connection[Any], events: int) -> dict[str, int]:
     Vacuumed and analysed, so that nothing of it is left to do. `connection` is the owner's, in autocommit.
     """
     start = beginning(events)
-    bound = {"start": start, "end": END, "symbols": list(SYMBOLS)}
     whole = list(days(start, END))
     for first, past in whole:
         _fill_day(connection, first, past)
-    for statement in (_CANDLES, _INDICATORS, _ANOMALIES):
-        for interval, seconds in INTERVAL_SECONDS.items():
-            connection.execute(statement, {**bound, "interval": interval, "seconds": seconds})
+    fill_windows(connection, start, END, SYMBOLS)
     stands = {"days": len(whole)}
     for table in _TABLES:
         connection.execute(SQL("VACUUM (ANALYZE) {}").format(Identifier("market", table)))
@@ -93,6 +90,14 @@ def fill(connection: psycopg.Connection[Any], events: int) -> dict[str, int]:
         stands[table] = counted[0] if counted else 0
     size = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     return {**stands, "bytes": size[0] if size else 0}
+
+
+def fill_windows(connection: psycopg.Connection[Any], start: datetime, end: datetime, symbols: Sequence[str]) -> None:
+    """Candles, indicators and anomalies of windows that start in [start, end)."""
+    bound = {"start": start, "end": end, "symbols": list(symbols)}
+    for statement in (_CANDLES, _INDICATORS, _ANOMALIES):
+        for interval, seconds in INTERVAL_SECONDS.items():
+            connection.execute(statement, {**bound, "interval": interval, "seconds": seconds})
 
 
 def _fill_day(connection: psycopg.Connection[Any], start: datetime, end: datetime) -> None:
