@@ -106,11 +106,11 @@ def measured(wanted: argparse.Namespace, say: Say) -> dict[str, Any]:
         with dashboard(held) as service:
             say("page: first and second visits")
             page = reader.loads(browser, service.url, SYMBOLS[0], wanted.loads)
-            bodies = asked(browser, service.url, *SYMBOLS[:2])
+            questions = asked(browser, service.url, *SYMBOLS[:2])
             found = {}
             for name, query in VIEWS.items():
                 say(f"switches: {name}")
-                found[name] = switches(service.url, bodies, SYMBOLS, query, wanted.switches)
+                found[name] = switches(questions, SYMBOLS, query, wanted.switches)
             with driver(held) as process, held.connect() as connection:
                 bench = Bench(held, connection, process, SYMBOLS)
                 say("warming up the stream")

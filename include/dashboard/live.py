@@ -25,11 +25,12 @@ from include.storage.live_reads import LiveReads, LiveState
 from include.storage.market_reads import DatabaseUnavailable, Price, price_of
 from include.storage.price_feed import Feed
 
-#: Changes within this time are one message.
-FLUSH_SECONDS = 0.2
+#: A change is told at once, together with those that come with it; the next ones not before the pause is over.
+GATHER_SECONDS, PAUSE_SECONDS = 0.02, 0.18
 STATUS_SECONDS = 2.0
 #: A chart is not read more often than this, however often its price changes.
 CHART_SECONDS = 0.5
+_CHARTS_LOOKED_AT_SECONDS = 0.05
 #: Windows that are sent with every change, and those that are looked at again now and then: a late event or the
 #: watermark may have changed them.
 NEWEST_WINDOWS, RECENT_WINDOWS, RECENT_SECONDS = 2, 15, 20.0
@@ -81,6 +82,7 @@ class LiveHub:
         self._clock = clock
         self._clients: set[Client] = set()
         self._changed: dict[str, Price] = {}
+        self._stirred = asyncio.Event()
         self._state: LiveState | None = None
         self._is_fed = False
         self._charts_due: set[str] = set()
@@ -89,7 +91,7 @@ class LiveHub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The loops, for as long as the server lives."""
-        loops = [asyncio.create_task(loop()) for loop in (self._follow, self._flush, self._watch)]
+        loops = [asyncio.create_task(loop()) for loop in (self._follow, self._flush, self._draw, self._watch)]
         try:
             yield
         finally:
@@ -149,6 +151,7 @@ class LiveHub:
                     price = price_of(change["symbol"], change)
                     if price.symbol in self._view.symbols:
                         self._changed[price.symbol] = price
+                        self._stirred.set()
                         self._view.learn(price)
             except (redis.RedisError, KeyError, ValueError) as error:
                 if self._is_fed:
@@ -159,12 +162,19 @@ class LiveHub:
 
     async def _flush(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+            await self._stirred.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._stirred.clear()
             changed, self._changed = self._changed, {}
-            if changed:
-                cells = {symbol: price_cells(price) for symbol, price in changed.items()}
-                self._tell(self._clients, {"type": "prices", "prices": cells})
-                self._charts_due |= changed.keys()
+            cells = {symbol: price_cells(price) for symbol, price in changed.items()}
+            self._tell(self._clients, {"type": "prices", "prices": cells})
+            self._charts_due |= changed.keys()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _draw(self) -> None:
+        """Beside the prices, which do not wait for a chart to be read."""
+        while True:
+            await asyncio.sleep(_CHARTS_LOOKED_AT_SECONDS)
             await self._tell_charts()
 
     async def _tell_charts(self) -> None:
@@ -199,7 +209,10 @@ class LiveHub:
         board = await asyncio.to_thread(self._view.refreshed)
         if not self._is_fed:
             # Nobody announces: what has changed is told all the same.
-            self._changed |= {symbol: price for symbol, price in board.prices.items() if before.get(symbol) != price}
+            missed = {symbol: price for symbol, price in board.prices.items() if before.get(symbol) != price}
+            if missed:
+                self._changed |= missed
+                self._stirred.set()
         try:
             self._state = await asyncio.to_thread(self._reader.state)
         except DatabaseUnavailable:

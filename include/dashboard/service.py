@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from include.api.app import create_api
 from include.api.headers import SecurityHeaders, content_security_policy, security_headers
@@ -37,6 +39,8 @@ from include.storage.price_feed import PriceFeed
 from include.storage.quality_reads import QualityReader
 
 HOST = "127.0.0.1"
+#: A third of the bytes, in half the time that the last few per cent would take.
+_COMPRESSION = 3
 
 
 def create_application(
@@ -89,8 +93,19 @@ def create_application(
     )
     server.router.lifespan_context = alongside(server.router.lifespan_context, hub)
     policy = content_security_policy(pages.csp_hashes(), airflow)
+    server.add_middleware(CompressedPages, compresslevel=_COMPRESSION)
     server.add_middleware(SecurityHeaders, headers=security_headers(policy))
     return server
+
+
+class CompressedPages(GZipMiddleware):
+    """Pages, their parts and what they ask; not the API, whose tags are of the bytes that it answers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def serve(create: Callable[[Settings], FastAPI], host: str) -> int:

@@ -11,6 +11,7 @@
   const text = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 19);
 
   let latest = null;
+  let hovered = null;
   let zoomed = false;
   let dragging = false;
   document.addEventListener("pointerdown", (event) => { dragging = Boolean(event.target.closest("#chart")); });
@@ -139,6 +140,8 @@
     return { data: figure.data, layout };
   }
 
+  const shade = (legend) => latest.layout.meta.shades[legend[6]][legend[8]];
+
   /* All points from a moment on are replaced by those that came. */
   function joined(trace, points, from) {
     let cut = trace.x.length;
@@ -150,6 +153,7 @@
       if (inner) found[outer] = Object.assign({}, found[outer], { [inner]: trace[outer][inner].slice(drop, cut).concat(values) });
       else found[name] = trace[name].slice(drop, cut).concat(values);
     }
+    if (found.name === "volume") found.marker = Object.assign({}, found.marker, { color: found.customdata.map(shade) });
     return found;
   }
 
@@ -189,7 +193,40 @@
       message.traces[trace.name] ? joined(trace, message.traces[trace.name], message.from) : trace);
     latest = followed({ data, layout: priced(latest.layout, message.last) }, before);
     /* A new drawing would tear the chart out of the reader's hand: the next one brings it. */
-    if (!dragging) window.dash_clientside.set_props("chart", { figure: fitted(latest) });
+    if (!dragging) redraw();
+  }
+
+  /* Past the page's framework, which would go through all of its components for it. */
+  function redraw() {
+    const drawn = chart(), figure = fitted(latest);
+    if (!drawn || !drawn.layout) { window.dash_clientside.set_props("chart", { figure }); return; }
+    window.Plotly.react(drawn, figure.data, figure.layout);
+    window.dash_clientside.set_props("legend", { children: legend(hovered) });
+  }
+
+  /* Open, high, low, close and volume under the crosshair; of the newest candle without one. */
+  function legend(hover) {
+    if (!latest) return "";
+    const bars = volume(latest);
+    const x = hover && hover.points && hover.points.length ? String(hover.points[0].x).replace(" ", "T") : null;
+    const wanted = x && x.length === 16 ? x + ":00" : x;
+    const found = wanted ? bars.x.lastIndexOf(wanted) : -1;
+    const place = found < 0 ? bars.x.length - 1 : found;
+    const row = bars.customdata && bars.customdata[place];
+    if (!row) return "";
+    const [open, high, low, close, amount, at, direction, source, state] = row;
+    const decimals = (close.split(".")[1] || "").length;
+    const figures = [["O", open], ["H", high], ["L", low], ["C", close], ["Vol", amount]];
+    const lines = latest.data.filter((trace) => trace.meta && trace.meta.label).map((trace) => {
+      const value = trace.y[trace.x.lastIndexOf(bars.x[place])];
+      const shown = value === null || value === undefined ? "–"
+        : trace.meta.is_percent ? (100 * value).toFixed(3) + " %"
+          : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: Math.max(2, decimals) });
+      return span([span(trace.meta.label, "what"), span(shown, "")], "pair");
+    });
+    return [span(at, "moment"), ...figures.map(([name, value]) =>
+      span([span(name, "what"), span(value, name === "Vol" ? "" : direction)], "pair")),
+    span(source, "state"), ...lines].concat(state ? [span(state, "state")] : []);
   }
 
   Object.assign(page, {
@@ -217,29 +254,9 @@
       return fitted(figure);
     },
 
-    /* Open, high, low, close and volume under the crosshair; of the newest candle without one. */
-    legend: function (hover, figure) {
-      if (!figure || !figure.data || !figure.data[2]) return "";
-      const bars = figure.data[2];
-      const x = hover && hover.points && hover.points.length ? String(hover.points[0].x).replace(" ", "T") : null;
-      const wanted = x && x.length === 16 ? x + ":00" : x;
-      const found = wanted ? bars.x.lastIndexOf(wanted) : -1;
-      const place = found < 0 ? bars.x.length - 1 : found;
-      const row = bars.customdata && bars.customdata[place];
-      if (!row) return "";
-      const [open, high, low, close, amount, at, direction, source, state] = row;
-      const decimals = (close.split(".")[1] || "").length;
-      const figures = [["O", open], ["H", high], ["L", low], ["C", close], ["Vol", amount]];
-      const lines = figure.data.filter((trace) => trace.meta && trace.meta.label).map((trace) => {
-        const value = trace.y[trace.x.lastIndexOf(bars.x[place])];
-        const shown = value === null || value === undefined ? "–"
-          : trace.meta.is_percent ? (100 * value).toFixed(3) + " %"
-            : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: Math.max(2, decimals) });
-        return span([span(trace.meta.label, "what"), span(shown, "")], "pair");
-      });
-      return [span(at, "moment"), ...figures.map(([name, value]) =>
-        span([span(name, "what"), span(value, name === "Vol" ? "" : direction)], "pair")),
-      span(source, "state"), ...lines].concat(state ? [span(state, "state")] : []);
+    legend: function (hover) {
+      hovered = hover;
+      return legend(hover);
     },
   });
 })();

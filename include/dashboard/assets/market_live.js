@@ -71,8 +71,18 @@
       }
     },
 
-    chart: (message) => page.extend(message),
+    chart: function (message) {
+      charts.push(message);
+      if (document.hidden) draw();
+      else if (charts.length === 1) requestAnimationFrame(() => setTimeout(draw));
+    },
   };
+
+  /* A chart takes as long to draw as several frames: what came with it is painted first. */
+  const charts = [];
+  function draw() {
+    for (const message of charts.splice(0)) page.extend(message);
+  }
 
   function receive(messages, by) {
     heard = Date.now();

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from include.dashboard.charts.colours import Colours
+from include.dashboard.charts.colours import Colours, faded
 from include.dashboard.charts.frame import axis_time
 from include.dashboard.selection import Selection
 from include.market.candle import Candle
@@ -15,6 +15,8 @@ from include.storage.chart_reads import Closure
 
 #: Candles in view before the reader zooms; the rest is there to pan to.
 IN_VIEW = 120
+#: How the legend calls a candle that may still change, and one that may not.
+PROVISIONAL, FINAL = "provisional", ""
 _FREE_ON_THE_RIGHT = 4
 #: Plotly slows down with every break; so many are the nights and weekends of 500 candles of any timeframe.
 _MOST_BREAKS = 150
@@ -46,6 +48,7 @@ def chart_layout(
             "ranged": selection.start is not None,
             "up": colours.up,
             "down": colours.down,
+            "shades": volume_shades(colours),
         },
         "margin": {"l": 6, "r": 76, "t": 30, "b": 38},
         "paper_bgcolor": colours.background,
@@ -66,6 +69,14 @@ def chart_layout(
         percent = {"tickformat": ".2%", "nticks": 3, "rangemode": "tozero"}
         layout["yaxis3"] = {"side": "right", "domain": volatility, "fixedrange": True, **percent, **_lines(colours)}
     return layout
+
+
+def volume_shades(colours: Colours) -> dict[str, dict[str, str]]:
+    """By direction and state, as the legend of a point has them."""
+    return {
+        direction: {PROVISIONAL: faded(colour, 0.25), FINAL: faded(colour, 0.5)}
+        for direction, colour in (("up", colours.up), ("down", colours.down))
+    }
 
 
 def in_view(candles: Sequence[Candle], selection: Selection) -> Sequence[Candle]:

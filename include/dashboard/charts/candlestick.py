@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from include.dashboard.charts.axes import chart_layout
-from include.dashboard.charts.colours import Colours, faded
+from include.dashboard.charts.axes import FINAL, PROVISIONAL, chart_layout, volume_shades
+from include.dashboard.charts.colours import Colours
 from include.dashboard.charts.frame import axis_time
 from include.dashboard.charts.overlays import LAYER_TRACES, Drawn, marked
 from include.dashboard.formatting import price_text, volume_text
@@ -57,10 +57,10 @@ def figure_end(
 
 def _points(trace: dict[str, Any]) -> dict[str, Any]:
     columns = {name: trace[name] for name in _BY_POINT if name in trace}
-    of_markers = {
-        f"marker.{name}": values for name, values in trace.get("marker", {}).items() if isinstance(values, list)
-    }
-    return columns | {name: values for name, values in of_markers.items() if name != "marker.colorscale"}
+    # Of a marker, colours are how it looks: the browser gives new points theirs, in its own scheme.
+    looks = trace.get("marker", {}).items()
+    of_markers = {f"marker.{name}": each for name, each in looks if isinstance(each, list) and name != "color"}
+    return columns | of_markers
 
 
 def _traces(drawn: Drawn, selection: Selection) -> list[dict[str, Any]]:
@@ -95,23 +95,17 @@ def _candles(candles: Sequence[Candle], name: str, colours: Colours, opacity: fl
 
 
 def _volume(candles: Sequence[Candle], colours: Colours) -> dict[str, Any]:
-    """Its points carry what the legend shows. Their colours are places on a scale, so that they hold in any scheme."""
-    shades = [faded(colour, share) for colour in (colours.down, colours.up) for share in (0.25, 0.5)]
-    scale = [[place / (len(shades) - 1), shade] for place, shade in enumerate(shades)]
+    """Its points carry what the legend shows, and by that have their colours: see `volume_shades`."""
+    shades = volume_shades(colours)
+    legends = [_legend(candle) for candle in candles]
     return {
         "type": "bar",
         "name": "volume",
         "yaxis": "y2",
         "x": [axis_time(candle.window_start) for candle in candles],
         "y": [None if candle.volume is None else float(candle.volume) for candle in candles],
-        "customdata": [_legend(candle) for candle in candles],
-        "marker": {
-            "color": [2 * (candle.close >= candle.open) + candle.is_final for candle in candles],
-            "colorscale": scale,
-            "cmin": 0,
-            "cmax": len(shades) - 1,
-            "line": {"width": 0},
-        },
+        "customdata": legends,
+        "marker": {"color": [shades[direction][state] for *_, direction, _, state in legends], "line": {"width": 0}},
         "hoverinfo": "none",
     }
 
@@ -120,7 +114,7 @@ def _legend(candle: Candle) -> list[str]:
     """Open, high, low, close, volume, time, direction, source, state: what the legend shows for the candle."""
     prices = [price_text(price) for price in (candle.open, candle.high, candle.low, candle.close)]
     direction = "up" if candle.close >= candle.open else "down"
-    state = "" if candle.is_final else "provisional"
+    state = FINAL if candle.is_final else PROVISIONAL
     moment = _moment(candle.window_start)
     return [*prices, volume_text(candle.volume), moment, direction, candle.source.replace("_", " "), state]
 
