@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from include.settings import PROJECT_ROOT
@@ -90,6 +91,22 @@ def stack() -> Iterator[RunningStack]:
     """One sandbox stack for all tests that only need a running one."""
     with started_stack("sandbox") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def token(stack: RunningStack) -> str:
+    """Of Airflow's API."""
+    login = {"username": stack.env["AIRFLOW_USERNAME"], "password": stack.env["AIRFLOW_PASSWORD"]}
+    answer = httpx2.post(f"{stack.env['AIRFLOW_URL']}/auth/token", json=login).raise_for_status().json()
+    return str(answer["access_token"])
+
+
+@pytest.fixture(scope="session")
+def api(stack: RunningStack, token: str) -> Iterator[httpx2.Client]:
+    """Airflow's API as its users call it."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx2.Client(base_url=f"{stack.env['AIRFLOW_URL']}/api/v2", headers=headers, timeout=30) as client:
+        yield client
 
 
 def _foreign_settings() -> set[str]:

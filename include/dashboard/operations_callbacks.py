@@ -6,7 +6,7 @@ from asyncio import get_running_loop
 from datetime import datetime
 from typing import Any, TypeVar
 
-from dash import Dash, Input, Output, State, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, html, no_update
 
 from include.dashboard.charts.colours import Colours, colours
 from include.dashboard.charts.stream_rate import stream_rate_figure
@@ -38,15 +38,14 @@ async def look(view: OperationsView, remembered: Remembered[Answer]) -> Known[An
 def register(app: Dash, view: OperationsView) -> None:
     """All panels but the dead letters, and the missing minutes of the quality page."""
     _register_stream(app, view)
+    _register_clientside(app)
     _register_panels(app, view)
     _register_records(app, view)
 
 
 def _register_stream(app: Dash, view: OperationsView) -> None:
     @app.callback(
-        Output("operations-age", "children"),
-        Output("operations-age", "className"),
-        Output("operations-age", "title"),
+        Output("heartbeat", "data"),
         Output("operations-state", "children"),
         Output("stream-queries", "children"),
         Output("stream-rate", "figure"),
@@ -56,6 +55,17 @@ def _register_stream(app: Dash, view: OperationsView) -> None:
     async def show_stream(_beat: int | None, scheme: str | None) -> tuple[Any, ...]:
         known = await look(view, view.stream)
         return stream_parts(known, view.clock(), colours(scheme), view.airflow_url)
+
+
+def _register_clientside(app: Any) -> None:
+    app.clientside_callback(
+        ClientsideFunction("market", "heartbeatAge"),
+        Output("operations-age", "children"),
+        Output("operations-age", "className"),
+        Output("operations-age", "title"),
+        Input("tick", "n_intervals"),
+        Input("heartbeat", "data"),
+    )
 
 
 def _register_panels(app: Dash, view: OperationsView) -> None:
@@ -131,7 +141,7 @@ def address_from(selection: OperationsSelection, typed: str | None) -> Any:
 
 
 def stream_parts(known: Known[StreamPicture], now: datetime, palette: Colours, airflow_url: str) -> tuple[Any, ...]:
-    """Clock (text, class, title), state, queries and chart."""
+    """Clock, state, queries and chart."""
     picture = known.value
     unknown = "Not known" if known.failure else "Loading"
     chart = (
@@ -140,7 +150,7 @@ def stream_parts(known: Known[StreamPicture], now: datetime, palette: Colours, a
         else stream_rate_figure(picture.minutes, known.at, CHART_SPAN, palette)
     )
     return (
-        *clock_words(known, now),
+        clock_words(known, now),
         state_line(known, now, airflow_url),
         panel(known, lambda found: stream_queries(found, now), DATABASE_AWAY),
         chart,

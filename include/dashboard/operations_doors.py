@@ -33,7 +33,11 @@ def source_facts(declaration: Declaration, chosen: Settings) -> SourceFacts:
     )
     key = declaration.key_setting
     return SourceFacts(
-        declaration.name, declaration.unit, quotas, key is None or getattr(chosen, key, None) is not None
+        declaration.name,
+        declaration.unit,
+        quotas,
+        key is None or getattr(chosen, key, None) is not None,
+        tuple(sorted({each.asset_class for each in declaration.capabilities})),
     )
 
 

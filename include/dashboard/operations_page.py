@@ -24,6 +24,7 @@ def operations_page(*, can_replay: bool) -> Any:
     return html.Div(
         className="quality operations",
         children=[
+            dcc.Store(id="heartbeat"),
             html.Header(notice(*_LOADING), id="operations-state", className="panel quality-state"),
             section("Queries of the stream", "", _filled("stream-queries"), "queries"),
             section("Rows a minute", "as batches were committed, the last hour", rate, "rows"),

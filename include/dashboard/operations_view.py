@@ -92,12 +92,13 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class SourceFacts:
-    """What is known of a source without asking: its quotas, and whether it has the key that it needs."""
+    """What is known of a source without asking: its quotas, whether it has the key it needs, and what it is for."""
 
     name: str
     unit: str
     quotas: tuple[Quota, ...]
     has_key: bool = True
+    asset_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,19 +69,22 @@ def stream_state(known: Known[StreamPicture], now: datetime) -> Overall:
     return Overall(PASSED, "good", "The stream is running", f"{lag} · {who}")
 
 
-def clock_words(known: Known[StreamPicture], now: datetime) -> tuple[str, str, str]:
-    """Text, class and title of the page's clock in the header."""
+def clock_words(known: Known[StreamPicture], now: datetime) -> dict[str, Any]:
+    """What the browser's clock in the header says and goes on counting from: `words`, `kind`, `title`, and `seconds`
+    that what is told is old (None: no age is told)."""
     found = stream_state(known, now)
     kind = {"good": "good", "waiting": "waiting"}.get(found.kind, "trouble")
     if known.value is None:
-        return "Stream not known", f"freshness {kind}", found.detail
+        return _told("Stream not known", kind, found.detail)
     if known.failure is not None and known.at is not None:
-        age = age_text((now - known.at).total_seconds())
-        return f"Database down · {age}", "freshness trouble", "showing what was known last"
+        return _told("Database down", "trouble", "showing what was known last", now - known.at)
     lease = known.value.lease
-    beat = lease.heartbeat_at if lease else None
-    age = f" · {age_text((now - beat).total_seconds())}" if beat and lease and lease.owner else ""
-    return f"{found.title.removeprefix('The ').capitalize()}{age}", f"freshness {kind}", found.detail
+    beat = lease.heartbeat_at if lease and lease.owner else None
+    return _told(found.title.removeprefix("The ").capitalize(), kind, found.detail, now - beat if beat else None)
+
+
+def _told(words: str, kind: str, title: str, age: timedelta | None = None) -> dict[str, Any]:
+    return {"words": words, "kind": kind, "title": title, "seconds": None if age is None else age.total_seconds()}
 
 
 def is_alive(lease: StreamState, now: datetime) -> bool:

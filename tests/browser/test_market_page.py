@@ -247,11 +247,20 @@ def test_an_update_brings_the_newest_candles_only(visit: Visit, symbols: list[st
 
 @pytest.mark.parametrize(
     ("address", "scheme", "width"),
-    [("/", "dark", 1440), ("/", "light", 1440), ("/?tf=5m", "dark", 390), ("/quality", "dark", 1440)],
+    [
+        ("/", "dark", 1440),
+        ("/", "light", 1440),
+        ("/?tf=5m", "dark", 390),
+        ("/quality", "dark", 1440),
+        ("/operations", "light", 1440),
+    ],
 )
 def test_no_serious_hindrance_is_found(visit: Visit, symbols: list[str], address: str, scheme: str, width: int) -> None:
     page = visit(address, scheme=scheme, width=width, bypass_csp=True)
-    if address.startswith("/quality"):
+    if address.startswith("/operations"):
+        expect(page.locator("#topics tbody tr").first).to_be_visible(timeout=20_000)
+        expect(page.locator("#dag-runs tbody tr").first).to_be_visible(timeout=20_000)
+    elif address.startswith("/quality"):
         expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=20_000)
     else:
         wait_until(page, lambda: len(candles_drawn(page)) > 0, "candles")

@@ -30,14 +30,18 @@
     .observe(root, { attributeFilter: ["data-mantine-color-scheme"] });
 
   /* Counts on between answers, so that a silent server is seen. */
-  function ageOf(board, words) {
+  function counting(told, words) {
     const now = Date.now();
-    if (!board) return ["Connecting", "freshness waiting", "waiting for the first answer"];
-    if (board !== counted) { counted = board; received = now; }
+    if (!told) return ["Connecting", "freshness waiting", "waiting for the first answer"];
+    if (told !== counted) { counted = told; received = now; }
     const silent = now - received;
     if (silent > LOST_AFTER_MS) {
       return ["Connection lost · " + age(silent / 1000), "freshness trouble", "the server does not answer"];
     }
+    return words(silent);
+  }
+
+  function checkedWords(board, words, silent) {
     const seconds = board.newest === null ? null : (board.now - board.newest + silent) / 1000;
     if (!board.reachable) {
       const known = seconds === null ? "" : " · data " + age(seconds) + " old";
@@ -53,7 +57,13 @@
   window.marketPage = { age, span };
   window.dash_clientside = window.dash_clientside || {};
   window.dash_clientside.market = Object.assign({}, window.dash_clientside.market, {
-    checkedAge: (_tick, checked) => ageOf(checked, CHECKS),
+    checkedAge: (_tick, checked) => counting(checked, (silent) => checkedWords(checked, CHECKS, silent)),
+
+    /* Of the stream, as operations_words.clock_words tells it. */
+    heartbeatAge: (_tick, told) => counting(told, (silent) => [
+      told.words + (told.seconds === null ? "" : " · " + age(told.seconds + silent / 1000)),
+      "freshness " + told.kind, told.title,
+    ]),
 
     /* A point of the pass rate leads to its run; the rest of the address stays. */
     run: function (click, search) {

@@ -17,6 +17,8 @@ from include.storage.chart_reads import Closure
 IN_VIEW = 120
 #: How the legend calls a candle that may still change, and one that may not.
 PROVISIONAL, FINAL = "provisional", ""
+#: Of a pane that has no figure yet.
+_EMPTY_VOLATILITY = [0, 0.001]
 _FREE_ON_THE_RIGHT = 4
 #: Plotly slows down with every break; so many are the nights and weekends of 500 candles of any timeframe.
 _MOST_BREAKS = 150
@@ -27,16 +29,17 @@ _THREE_PANES = ((0.36, 1.0), (0.18, 0.32), (0.0, 0.14))
 
 def chart_layout(
     candles: Sequence[Candle],
-    lines: Sequence[Mapping[str, Any]],
+    traces: Sequence[Mapping[str, Any]],
     closures: Sequence[Closure],
     selection: Selection,
     colours: Colours,
 ) -> dict[str, Any]:
-    """`candles` oldest first; `lines`: traces drawn over them, which are to be in view too.
+    """`candles` oldest first; `traces` have the lines over them, which are to be in view too.
 
     `uirevision` names symbol and timeframe: the reader's zoom outlives what comes later.
     """
     shown = in_view(candles, selection)
+    lines = [trace for trace in traces if trace.get("mode") == "lines" and "yaxis" not in trace]
     price, volume, volatility = _THREE_PANES if "volatility" in selection.layers else _TWO_PANES
     layout = {
         "uirevision": f"{selection.symbol}:{selection.timeframe}",
@@ -66,7 +69,9 @@ def chart_layout(
         "yaxis2": _volume_axis(shown, volume, colours),
     }
     if "volatility" in selection.layers:
-        percent = {"tickformat": ".2%", "nticks": 3, "rangemode": "tozero"}
+        percent: dict[str, Any] = {"tickformat": ".2%", "nticks": 3, "rangemode": "tozero"}
+        if not any(value is not None for trace in traces if trace.get("yaxis") == "y3" for value in trace["y"]):
+            percent["range"] = _EMPTY_VOLATILITY
         layout["yaxis3"] = {"side": "right", "domain": volatility, "fixedrange": True, **percent, **_lines(colours)}
     return layout
 

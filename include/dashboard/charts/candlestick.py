@@ -27,11 +27,10 @@ def candlestick_figure(
     """`candles` oldest first; one not yet final is drawn lighter, one that rose hollow. Times on the axis are UTC."""
     drawn = Drawn(candles, marks, colours)
     traces = _traces(drawn, selection)
-    lines = [trace for trace in traces if trace.get("mode") == "lines" and "yaxis" not in trace]
     return {
         "data": traces,
         "layout": {
-            **chart_layout(candles, lines, marks.closures, selection, colours),
+            **chart_layout(candles, traces, marks.closures, selection, colours),
             **_last_price(candles, colours, marked(drawn) if "gaps" in selection.layers else []),
         },
     }

@@ -22,7 +22,8 @@ def sources_table(picture: SourcesPicture, sources: Sequence[SourceFacts], now: 
     """One row a source, in the order in which they are preferred."""
     held = {each.source: each for each in picture.health}
     used = {(each.source, each.seconds): each for each in picture.used}
-    rows = [_row(each, held.get(each.name), used, picture.serving, now) for each in sources]
+    first = _first_choices(sources, picture.serving)
+    rows = [_row(each, held.get(each.name), used, picture.serving, first.get(each.name, []), now) for each in sources]
     caption = "Breaker and quotas as PostgreSQL has them, shared by all processes; nothing is asked for this"
     return table(("Source", "State", "Serves now", "Quota", "Last error"), rows, caption)
 
@@ -48,6 +49,7 @@ def _row(
     row: SourceRow | None,
     used: dict[tuple[str, int], Used],
     serving: Sequence[SourceSwitch],
+    unswitched: Sequence[str],
     now: datetime,
 ) -> list[Any]:
     health = health_of(row)
@@ -56,7 +58,8 @@ def _row(
         sign, kind, words = "○", "waiting", "not asked: it has no key"
     elif row is None:
         sign, kind, words = "○", "waiting", "never asked yet"
-    mine = [each for each in serving if each.to_source == facts.name]
+    mine = [_serves(each, now) for each in serving if each.to_source == facts.name]
+    mine += [html.Li([each, html.Span(" as its first choice", className="hint")]) for each in unswitched]
     quotas = [
         _quota(facts, quota.seconds, quota.units, used.get((facts.name, quota.seconds)), now) for quota in facts.quotas
     ]
@@ -64,10 +67,21 @@ def _row(
     return [
         facts.name,
         html.Span([html.Span(sign, className="sign"), words], className=f"told {kind}"),
-        html.Ul([_serves(each, now) for each in mine], className="plain") if mine else NOT_KNOWN,
+        html.Ul(mine, className="plain") if mine else NOT_KNOWN,
         html.Div(quotas, className="quotas") if quotas else "no quota",
         html.Span(trouble, className="wide") if trouble else "none",
     ]
+
+
+def _first_choices(sources: Sequence[SourceFacts], serving: Sequence[SourceSwitch]) -> dict[str, list[str]]:
+    """By source, the asset classes that it serves because nothing was ever switched."""
+    found: dict[str, list[str]] = {}
+    decided = {each.asset_class for each in serving}
+    for facts in sources:
+        mine = [each for each in facts.asset_classes if facts.has_key and each not in decided]
+        found[facts.name] = mine
+        decided.update(mine)
+    return found
 
 
 def _serves(switch: SourceSwitch, now: datetime) -> html.Li:

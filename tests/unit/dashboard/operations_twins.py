@@ -52,9 +52,14 @@ MINUTES = [
     RowsOfMinute("events_stock", datetime(2026, 3, 2, 14, 0, tzinfo=UTC), 7),
 ]
 SOURCES = (
-    SourceFacts("yahoo", "calls", (Quota("YAHOO_CALLS_PER_MINUTE", 60, 60), Quota("YAHOO_CALLS_PER_HOUR", 3600, 2000))),
+    SourceFacts(
+        "yahoo",
+        "calls",
+        (Quota("YAHOO_CALLS_PER_MINUTE", 60, 60), Quota("YAHOO_CALLS_PER_HOUR", 3600, 2000)),
+        asset_classes=("crypto", "stock"),
+    ),
     SourceFacts("alpha_vantage", "calls", (Quota("ALPHA_VANTAGE_CALLS_PER_DAY", 86_400, 25),), has_key=False),
-    SourceFacts("binance", "weight", (Quota("BINANCE_WEIGHT_PER_MINUTE", 60, 6000),)),
+    SourceFacts("binance", "weight", (Quota("BINANCE_WEIGHT_PER_MINUTE", 60, 6000),), asset_classes=("crypto",)),
 )
 BANNED = {
     "state": "open",

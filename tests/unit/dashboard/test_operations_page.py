@@ -115,11 +115,14 @@ def test_the_state_of_the_stream_is_one_line_with_a_sign(
 
 
 def test_the_clock_in_the_header_tells_the_heartbeat_or_the_outage() -> None:
-    assert clock_words(stream(RUNNING), NOW)[:2] == ("Stream is running · 2s", "freshness good")
-    assert clock_words(stream(DOWN), NOW)[:2] == ("Stream is down", "freshness trouble")
+    def told(known: Known[StreamPicture], now: datetime = NOW) -> tuple[Any, ...]:
+        return tuple(clock_words(known, now)[name] for name in ("words", "seconds", "kind"))
+
+    assert told(stream(RUNNING)) == ("Stream is running", 2.0, "good")
+    assert told(stream(DOWN)) == ("Stream is down", None, "trouble")
     away = replace(stream(RUNNING), failure="the database does not answer")
-    assert clock_words(away, NOW + timedelta(seconds=40))[:2] == ("Database down · 40s", "freshness trouble")
-    assert clock_words(Known(failure="refused"), NOW)[0] == "Stream not known"
+    assert told(away, NOW + timedelta(seconds=40)) == ("Database down", 40.0, "trouble")
+    assert told(Known(failure="refused"))[:2] == ("Stream not known", None)
 
 
 def test_a_query_tells_lag_rates_batch_and_watermark() -> None:
@@ -173,6 +176,18 @@ def test_the_sources_tell_breaker_quotas_and_what_they_serve() -> None:
     meters = [each for each in components(body) if type(each).__name__ == "Meter"]
     assert (meters[0].value, meters[0].max) == ("60", "60")
     assert "60 of 60 calls" in meters[0].to_plotly_json()["props"]["aria-label"]
+
+
+def test_a_market_of_which_nothing_was_switched_is_served_by_its_first_choice() -> None:
+    found = operations().source_states.look().value
+    assert found is not None
+    crypto = [each for each in found.serving if each.asset_class == "crypto"]
+    said = texts(sources_table(replace(found, serving=crypto), SOURCES, NOW))
+    # Of crypto something was switched: nobody's first choice is told.
+    assert said.count(" as its first choice") == 1
+    place = said.index(" as its first choice")
+    assert said[place - 1] == "stock"
+    assert said.index("yahoo") < place < said.index("alpha_vantage")
 
 
 @pytest.mark.parametrize(
@@ -409,7 +424,7 @@ def test_what_was_never_known_is_not_told_as_nothing() -> None:
         assert texts(drawn)[0] == "It does not answer"
     unknown = view.stream.look()
     assert stream_state(unknown, NOW).title == "The state of the stream is not known"
-    assert stream_parts(unknown, NOW, DARK, AIRFLOW)[5]["layout"]["annotations"][0]["text"] == "Not known"
+    assert stream_parts(unknown, NOW, DARK, AIRFLOW)[3]["layout"]["annotations"][0]["text"] == "Not known"
     assert texts(panel(Known(), lambda _: "drawn", "away"))[0] == "Loading"
 
 

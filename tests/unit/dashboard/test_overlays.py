@@ -159,3 +159,14 @@ def test_the_table_has_exact_figures_and_empty_places() -> None:
     assert second.startswith("2026-03-02T14:31:00Z,101,102.25,100.5,101.12345678,1200,101.25,1,yahoo,true,,,")
     assert chart_csv(ChartData([], True)).count("\n") == 1
     assert Decimal(second.split(",")[4]) == Decimal("101.12345678")
+
+
+def test_the_lines_are_in_view_with_the_candles_and_an_empty_pane_has_modest_ticks() -> None:
+    candles = [candle(minute) for minute in range(30)]
+    wide = [replace(point, bollinger_upper=160.0, bollinger_lower=40.0) for point in points(30)]
+    low, high = candlestick_figure(candles, ALL, DARK, Marks(wide))["layout"]["yaxis"]["range"]
+    assert low < 40 < 160 < high
+    low, high = candlestick_figure(candles, replace(ALL, layers=()), DARK, Marks(wide))["layout"]["yaxis"]["range"]
+    assert 100 < low < high < 103
+    unknown = [IndicatorPoint(each.window_start) for each in candles]
+    assert candlestick_figure(candles, ALL, DARK, Marks(unknown))["layout"]["yaxis3"]["range"] == [0, 0.001]
