@@ -227,6 +227,9 @@ def test_a_price_is_on_the_page_within_a_second_of_redis(visit: Visit, symbols: 
         cache.set_latest_price("SOL-USD", wanted, source="binance", currency="USDT")
         took.append(seconds_until(page, lambda wanted=wanted: cell.get_attribute("data-price") == wanted))
     assert min(took) < 1.0
+    expect(page.locator("#freshness")).to_have_attribute(
+        "title", re.compile(r"pushed as it comes; from event to pixel \d+\.\d s, p99 \d+\.\d s of the last \d+ prices")
+    )
 
 
 def test_an_update_brings_the_newest_candles_only(visit: Visit, symbols: list[str], stack: Any) -> None:

@@ -200,7 +200,8 @@
   function redraw() {
     const drawn = chart(), figure = fitted(latest);
     if (!drawn || !drawn.layout) { window.dash_clientside.set_props("chart", { figure }); return; }
-    window.Plotly.react(drawn, figure.data, figure.layout);
+    /* Plotly writes a reader's zoom into the layout that it was given. */
+    window.Plotly.react(drawn, figure.data, structuredClone(figure.layout));
     window.dash_clientside.set_props("legend", { children: legend(hovered) });
   }
 

@@ -7,6 +7,7 @@
   const POLL_MS = 10000, SILENT_MS = 6000, LONGEST_PAUSE_MS = 8000;
   /* A live market says something within this. */
   const STALE_AFTER = 120, STREAM_AFTER = 10;
+  const PIXELS_KEPT = 300;
 
   let socket = null;
   let pause = 500;
@@ -35,8 +36,28 @@
     if (change) { change.className = "change " + cells.direction; change.title = cells.spoken; }
   }
 
+  /* From the moment of a price until it is painted, of the newest pushed: what a frame shows is on the screen when the
+     task after its callbacks runs. */
+  const pixels = [];
+  function painted(prices) {
+    if (transport !== "push" || document.hidden) return;
+    requestAnimationFrame(() => setTimeout(() => {
+      const now = Date.now() + offset;
+      pixels.push(...Object.values(prices).map((cells) => Math.max(0, now - cells.asOf)));
+      pixels.splice(0, pixels.length - PIXELS_KEPT);
+    }));
+  }
+
+  function pixelWords() {
+    if (!pixels.length) return "";
+    const sorted = [...pixels].sort((one, other) => one - other);
+    const at = (share) => (sorted[Math.ceil(share * sorted.length) - 1] / 1000).toFixed(1) + " s";
+    return "; from event to pixel " + at(0.5) + ", p99 " + at(0.99) + " of the last " + sorted.length + " prices";
+  }
+
   const apply = {
     prices: function (message) {
+      painted(message.prices);
       for (const row of document.querySelectorAll(".watchlist .row")) {
         const cells = message.prices[row.dataset.symbol];
         if (!cells) continue;
@@ -152,7 +173,7 @@
     if (seconds === null) return ["Waiting for prices", "freshness waiting", "no price has come yet"];
     if (seconds > STALE_AFTER) return ["Stale · " + age(seconds), "freshness trouble", "the newest price is " + age(seconds) + " old"];
     return [(transport === "push" ? "Live · " : "Polling · ") + age(seconds), "freshness good",
-      "the newest price is " + age(seconds) + " old; " + how];
+      "the newest price is " + age(seconds) + " old; " + how + pixelWords()];
   }
 
   /* Until the running candle ends: windows begin at whole multiples of their length. */
