@@ -25,6 +25,7 @@ from include.market.moments import day_bounds, in_utc
 from include.settings import required, settings
 from include.storage.as_of import events_as_of
 from spark_jobs.figures import candles_counted, indicators_and_anomalies
+from spark_jobs.memory import keep_freed_memory
 from spark_jobs.transforms.indicators import SEEDED
 
 _CONTEXT = ["symbol", "interval", "window_start", "close", "volume", "source"]
@@ -58,6 +59,7 @@ def figures_of(events: pa.Table) -> Figures:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr()
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("symbol")
     parser.add_argument("--at", type=_moment, required=True, help="the moment, ISO 8601, UTC unless it says")

@@ -29,6 +29,7 @@ from include.settings import required, settings
 from include.storage.cache import CacheManager
 from include.storage.stream_store import NO_EPOCH, Batch, StreamStore
 from spark_jobs.figures import candles_counted, indicators_and_anomalies
+from spark_jobs.memory import keep_freed_memory
 from spark_jobs.transforms.indicators import LOOKBACK, SEEDED
 
 log = structlog.get_logger("recompute")
@@ -36,6 +37,7 @@ log = structlog.get_logger("recompute")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     log_to_stderr()
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=date.fromisoformat, nargs="?", help="first day, YYYY-MM-DD")
     parser.add_argument("last", type=date.fromisoformat, nargs="?", help="last day, YYYY-MM-DD")

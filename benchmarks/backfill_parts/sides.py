@@ -36,7 +36,10 @@ class Times:
 def ours(file: Path, symbols: tuple[str, ...] | None = None) -> dict[str, pa.Table]:
     """Tables by name; of these symbols only, where some are given."""
     from spark_jobs.as_of import figures_of
+    from spark_jobs.memory import keep_freed_memory
 
+    # As the process of a recomputation does; Polars has an allocator of its own.
+    keep_freed_memory()
     found = figures_of(pq.read_table(file, filters=None if symbols is None else [("symbol", "in", symbols)]))
     # Figures of indicators that have no column yet: there are none.
     return {"candles": found.candles, "indicators": found.indicators.drop_columns("more"), "anomalies": found.anomalies}

@@ -25,6 +25,8 @@ MAX_PATH = 500
 MAX_QUERY = 2_000
 #: No question has a body.
 MAX_BODY = 1_000
+#: What a callback of the pages sends along is far below this.
+MAX_PAGE_BODY = 500_000
 
 
 @dataclass(slots=True)
@@ -98,13 +100,13 @@ class RateLimit:
 
 
 class SizeLimit:
-    """ASGI middleware: a question too long to be one is refused before anything reads it."""
+    """ASGI middleware: a question too long to be one is refused before anything reads it, the pages' own too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        if scope["type"] == "http":
             fault = _fault(scope)
             if fault:
                 await problem(Request(scope), *fault)(scope, receive, send)
@@ -118,7 +120,11 @@ def _fault(scope: Scope) -> tuple[int, str] | None:
         return 414, f"the path is longer than {MAX_PATH} characters"
     if len(scope["query_string"]) > MAX_QUERY:
         return 414, f"the query is longer than {MAX_QUERY} characters"
-    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not length.isdigit() or int(length[:20]) > MAX_BODY:
-        return 413, "a question has no body; its parameters stand in the address"
-    return None
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), None)
+    if scope["path"].startswith(PREFIX):
+        is_long = length is not None and (not length.isdigit() or int(length[:20]) > MAX_BODY)
+        return (413, "a question has no body; its parameters stand in the address") if is_long else None
+    if length is None:
+        return (411, "the length of the body is not said") if scope["method"] == "POST" else None
+    is_long = not length.isdigit() or int(length[:20]) > MAX_PAGE_BODY
+    return (413, f"a page asks in at most {MAX_PAGE_BODY} bytes") if is_long else None

@@ -1,14 +1,14 @@
 """What is pushed to the browsers: one reader of the stores for all of them, and for each only the newest.
 
-A message is JSON: `{"type": "prices" | "status" | "chart", ...}`; assets/live.js applies it, whether it was pushed or
-fetched. A browser that is slow misses what is superseded, never the newest.
+A message is JSON: `{"type": "prices" | "status" | "chart", ...}`; assets/market_live.js applies it, whether it was
+pushed or fetched. A browser that is slow misses what is superseded, never the newest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from include.storage.price_feed import Feed
 #: A change is told at once, together with those that come with it; the next ones not before the pause is over.
 GATHER_SECONDS, PAUSE_SECONDS = 0.02, 0.18
 STATUS_SECONDS = 2.0
+FEED_PAUSE_SECONDS, FAULT_PAUSE_SECONDS = 1.0, 1.0
 #: A chart is not read more often than this, however often its price changes.
 CHART_SECONDS = 0.5
 _CHARTS_LOOKED_AT_SECONDS = 0.05
@@ -82,8 +83,10 @@ class LiveHub:
         self._clock = clock
         self._clients: set[Client] = set()
         self._changed: dict[str, Price] = {}
+        self._told: dict[str, Price] = {}
         self._stirred = asyncio.Event()
         self._state: LiveState | None = None
+        self._looked_at = _LONG_AGO
         self._is_fed = False
         self._charts_due: set[str] = set()
         self._charts_read: dict[Selection, tuple[datetime, datetime]] = {}
@@ -91,7 +94,8 @@ class LiveHub:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The loops, for as long as the server lives."""
-        loops = [asyncio.create_task(loop()) for loop in (self._follow, self._flush, self._draw, self._watch)]
+        rounds = (self._follow, self._flush, self._draw, self._watch)
+        loops = [asyncio.create_task(_again_and_again(one)) for one in rounds]
         try:
             yield
         finally:
@@ -111,6 +115,7 @@ class LiveHub:
         client = Client(selection)
         self._clients.add(client)
         try:
+            await self._look_if_due()
             client.put(await self.status())
             yield client
         finally:
@@ -118,16 +123,16 @@ class LiveHub:
 
     async def fetched(self, selection: Selection, since: datetime | None) -> list[dict[str, Any]]:
         """The same messages for a browser that has no socket: all prices, the status, and the chart since then."""
-        board = await asyncio.to_thread(self._view.refreshed)
-        prices = {symbol: price_cells(price) for symbol, price in board.prices.items()}
+        await self._look_if_due()
+        prices = {symbol: price_cells(price) for symbol, price in self._view.last_board.prices.items()}
         messages = [await self.status(), {"type": "prices", "prices": prices}]
-        chart = await self._chart(selection, since or self._windows_ago(selection, RECENT_WINDOWS))
+        # What may still change comes again, however much of it the browser has.
+        recent = self._windows_ago(selection, RECENT_WINDOWS)
+        chart = await self._chart(selection, recent if since is None else min(since, recent))
         return messages if chart is None else [*messages, chart]
 
     async def status(self) -> dict[str, Any]:
         """Epoch milliseconds, and which of the stores answer."""
-        if self._state is None:
-            await self._look()
         state, board = self._state, self._view.last_board
         return {
             "type": "status",
@@ -141,41 +146,42 @@ class LiveHub:
         }
 
     async def _follow(self) -> None:
-        pause = 0.5
-        while True:
-            try:
-                async for change in self._feed.changes():
-                    self._is_fed, pause = True, 0.5
-                    if change is None:
-                        continue
-                    price = price_of(change["symbol"], change)
-                    if price.symbol in self._view.symbols:
-                        self._changed[price.symbol] = price
-                        self._stirred.set()
-                        self._view.learn(price)
-            except (redis.RedisError, KeyError, ValueError) as error:
-                if self._is_fed:
-                    _log.warning("no price feed: %s", error)
-                self._is_fed = False
-            await asyncio.sleep(pause)
-            pause = min(5.0, 2 * pause)
+        """Until the feed breaks; not so soon again then."""
+        try:
+            async for change in self._feed.changes():
+                self._is_fed = True
+                if change is None:
+                    continue
+                price = price_of(change["symbol"], change)
+                if price.symbol in self._view.symbols:
+                    self._view.learn(price)
+                    self._stir(price)
+        except redis.RedisError as error:
+            if self._is_fed:
+                _log.warning("no price feed: %s", error)
+        finally:
+            self._is_fed = False
+        await asyncio.sleep(FEED_PAUSE_SECONDS)
+
+    def _stir(self, price: Price) -> None:
+        self._changed[price.symbol] = price
+        self._stirred.set()
 
     async def _flush(self) -> None:
-        while True:
-            await self._stirred.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            self._stirred.clear()
-            changed, self._changed = self._changed, {}
-            cells = {symbol: price_cells(price) for symbol, price in changed.items()}
-            self._tell(self._clients, {"type": "prices", "prices": cells})
-            self._charts_due |= changed.keys()
-            await asyncio.sleep(PAUSE_SECONDS)
+        await self._stirred.wait()
+        await asyncio.sleep(GATHER_SECONDS)
+        self._stirred.clear()
+        changed, self._changed = self._changed, {}
+        self._told |= changed
+        cells = {symbol: price_cells(price) for symbol, price in changed.items()}
+        self._tell(self._clients, {"type": "prices", "prices": cells})
+        self._charts_due |= changed.keys()
+        await asyncio.sleep(PAUSE_SECONDS)
 
     async def _draw(self) -> None:
         """Beside the prices, which do not wait for a chart to be read."""
-        while True:
-            await asyncio.sleep(_CHARTS_LOOKED_AT_SECONDS)
-            await self._tell_charts()
+        await asyncio.sleep(_CHARTS_LOOKED_AT_SECONDS)
+        await self._tell_charts()
 
     async def _tell_charts(self) -> None:
         now = self._clock()
@@ -197,22 +203,24 @@ class LiveHub:
                 self._tell((each for each in self._clients if each.selection == selection), message)
 
     async def _watch(self) -> None:
-        while True:
-            if self._clients:
-                await self._look()
-                status = await self.status()
-                self._tell(self._clients, status)
-            await asyncio.sleep(STATUS_SECONDS)
+        await asyncio.sleep(STATUS_SECONDS)
+        if self._clients:
+            await self._look()
+            self._tell(self._clients, await self.status())
+
+    async def _look_if_due(self) -> None:
+        """So that a status is never older than its pace, for whoever asks."""
+        if (self._clock() - self._looked_at).total_seconds() >= STATUS_SECONDS:
+            await self._look()
 
     async def _look(self) -> None:
-        before = self._view.last_board.prices
+        self._looked_at = self._clock()
         board = await asyncio.to_thread(self._view.refreshed)
-        if not self._is_fed:
-            # Nobody announces: what has changed is told all the same.
-            missed = {symbol: price for symbol, price in board.prices.items() if before.get(symbol) != price}
-            if missed:
-                self._changed |= missed
-                self._stirred.set()
+        for price in board.prices.values():
+            # What nobody announced, or announced while nobody listened, is told all the same.
+            told = self._told.get(price.symbol)
+            if told is None or (price != told and price.as_of >= told.as_of):
+                self._stir(price)
         try:
             self._state = await asyncio.to_thread(self._reader.state)
         except DatabaseUnavailable:
@@ -236,6 +244,16 @@ class LiveHub:
     def _tell(clients: Iterable[Client], message: dict[str, Any]) -> None:
         for client in list(clients):
             client.put(message)
+
+
+async def _again_and_again(one_round: Callable[[], Awaitable[None]]) -> None:
+    """A round that fails in a way that nobody foresaw is logged, and the next one begins: no loop ends for all."""
+    while True:
+        try:
+            await one_round()
+        except Exception:  # noqa: BLE001 - whatever it is, it must not silence the page for ever
+            _log.exception("a round of the live push failed")
+            await asyncio.sleep(FAULT_PAUSE_SECONDS)
 
 
 def price_cells(price: Price) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from include.api.ranges import in_utc
 from include.dashboard.live import Client, LiveHub
-from include.dashboard.selection import parse_selection
+from include.dashboard.selection import Selection, parse_selection
 
 PATH = "/live"
 #: What a browser says is an address's query: no longer than this.
@@ -32,7 +33,7 @@ def create_live_router(hub: LiveHub, symbols: Collection[str]) -> APIRouter:
     async def fetch(
         search: Annotated[str, Query(max_length=_LONGEST)] = "", since: datetime | None = None
     ) -> list[dict[str, Any]]:
-        return await hub.fetched(parse_selection(search, known), in_utc(since, "since"))
+        return await hub.fetched(_watched(search, known), in_utc(since, "since"))
 
     @router.websocket(PATH)
     async def push(socket: WebSocket) -> None:
@@ -44,7 +45,7 @@ def create_live_router(hub: LiveHub, symbols: Collection[str]) -> APIRouter:
         if hub.is_full:
             await socket.close(_TRY_AGAIN, "too many browsers")
             return
-        async with hub.client(parse_selection(socket.query_params.get("search", ""), known)) as client:
+        async with hub.client(_watched(socket.query_params.get("search", ""), known)) as client:
             listening = asyncio.create_task(_listen(socket, client, known))
             sending = asyncio.create_task(_send(socket, client))
             try:
@@ -69,6 +70,11 @@ def alongside(lifespan: Lifespan[Any], hub: LiveHub) -> Lifespan[Any]:
     return both
 
 
+def _watched(search: str, known: list[str]) -> Selection:
+    """Without its range: the end of a chart is the same for all who see a part of it."""
+    return replace(parse_selection(search, known), start=None, end=None)
+
+
 async def _listen(socket: WebSocket, client: Client, known: list[str]) -> None:
     """The browser says what it shows by now; it ends when the browser leaves."""
     while True:
@@ -76,7 +82,7 @@ async def _listen(socket: WebSocket, client: Client, known: list[str]) -> None:
         if len(text) > _LONGEST:
             await socket.close(_TOO_LONG)
             return
-        client.selection = parse_selection(text, known)
+        client.selection = _watched(text, known)
 
 
 async def _send(socket: WebSocket, client: Client) -> None:

@@ -13,7 +13,7 @@ from include.dashboard.components.graph import graph
 from include.dashboard.components.notice import notice
 from include.dashboard.market_view import MarketView
 
-#: Keys and what they do, as the help shows them; assets/keys.js has the doing.
+#: Keys and what they do, as the help shows them; assets/market_keys.js has the doing.
 KEYS = (
     ("/", "search a symbol"),
     ("↑ ↓", "the symbol before, the next one"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import ceil
+from threading import Lock
 from typing import TypeVar
 
 from include.dashboard.selection import Selection, parse_selection
@@ -23,8 +24,10 @@ MOST_CANDLES = 2_500
 #: What is shown on while the database is away: the charts that were asked for last.
 CHARTS_KEPT = 64
 COURSE_POINTS = 48
-#: Before the first candle drawn: an exponential mean of 26 has then forgotten to a billionth where it began.
+#: Before the first candle drawn, as far as so many are read at all (`market_reads.MAX_STORED_ROWS`): an exponential
+#: mean of 26 has then forgotten to a billionth where it began.
 WARM_CANDLES = 300
+_KEEPING = Lock()
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -206,7 +209,8 @@ class MarketView:
 
 def _keep(held: dict[Key, Value], key: Key, value: Value) -> None:
     """As the newest; of more than CHARTS_KEPT the oldest goes."""
-    held.pop(key, None)
-    held[key] = value
-    while len(held) > CHARTS_KEPT:
-        del held[next(iter(held))]
+    with _KEEPING:
+        held.pop(key, None)
+        held[key] = value
+        while len(held) > CHARTS_KEPT:
+            del held[next(iter(held))]

@@ -10,6 +10,7 @@ from datetime import timedelta
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Receive, Scope, Send
 
 from include.api.app import create_api
@@ -94,8 +95,18 @@ def create_application(
     server.router.lifespan_context = alongside(server.router.lifespan_context, hub)
     policy = content_security_policy(pages.csp_hashes(), airflow)
     server.add_middleware(CompressedPages, compresslevel=_COMPRESSION)
+    server.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts(chosen))
     server.add_middleware(SecurityHeaders, headers=security_headers(policy))
     return server
+
+
+def hosts(chosen: Settings) -> list[str]:
+    """The names under which the pages are asked for: this machine's, and that of DASHBOARD_URL.
+
+    Under any other a foreign page whose name was made to lead here would pass for one of ours.
+    """
+    named = chosen.dashboard_url.host if chosen.dashboard_url is not None else None
+    return [HOST, "localhost", *([named] if named else [])]
 
 
 class CompressedPages(GZipMiddleware):

@@ -4,7 +4,7 @@
   const page = window.marketPage;
   const { span } = page;
   /* So many candles are kept while the page stays open; a new drawing brings the usual number. */
-  const MOST = 1500;
+  const MOST = 3000;
   const chart = () => document.querySelector("#chart .js-plotly-plot");
   const time = (text) => Date.parse(/[zZ]|[+-]\d\d:\d\d$/.test(text) ? text : text.replace(" ", "T") + "Z");
   const moment = (edge) => (typeof edge === "number" ? edge : time(String(edge)));
@@ -13,9 +13,14 @@
   let latest = null;
   let hovered = null;
   let zoomed = false;
+  /* The range that the server's figure opened on. */
+  let opened = null;
   let dragging = false;
-  document.addEventListener("pointerdown", (event) => { dragging = Boolean(event.target.closest("#chart")); });
-  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => { dragging = false; });
+  document.addEventListener("pointerdown", (event) => {
+    dragging = event.button === 0 && Boolean(event.target.closest("#chart"));
+  });
+  for (const end of ["pointerup", "pointercancel", "contextmenu"]) document.addEventListener(end, () => { dragging = false; });
+  window.addEventListener("blur", () => { dragging = false; });
 
   /* Price and volume ranges of what lies between two moments; null if nothing does. */
   function ranges(data, range) {
@@ -104,7 +109,11 @@
     if (!drawn || !drawn.on || drawn.dataset.attached) return;
     drawn.dataset.attached = "true";
     /* Only a reader's gesture names the two ends of the range. */
-    drawn.on("plotly_relayout", (change) => { if ("xaxis.range[0]" in change) moved(); });
+    drawn.on("plotly_relayout", (change) => {
+      if ("xaxis.range[0]" in change) moved();
+      /* The framework answers with the figure that it was given last, and knows nothing of what was pushed since. */
+      if (latest) window.dash_clientside.set_props("chart", { figure: fitted(latest) });
+    });
     drawn.on("plotly_doubleclick", backToNow);
     document.getElementById("back-to-now").addEventListener("click", backToNow);
     document.getElementById("export-png").addEventListener("click", () => {
@@ -168,12 +177,18 @@
     });
   }
 
-  /* The view follows the newest candle, as wide as it was. */
+  /* The view follows the newest candle and holds as many as before: a night takes no room in it. */
   function followed(figure, before) {
     const times = volume(figure).x;
     const layout = Object.assign({}, figure.layout);
-    const step = before.length && times.length ? time(times[times.length - 1]) - time(before[before.length - 1]) : 0;
-    const range = layout.xaxis.range.map((edge) => text(moment(edge) + Math.max(0, step)));
+    const [from, to] = layout.xaxis.range.map(moment);
+    const newest = time(times[times.length - 1]), last = time(before[before.length - 1]);
+    const held = before.filter((each) => time(each) >= from);
+    let range = layout.xaxis.range;
+    if (newest > last && held.length) {
+      const first = time(times[Math.max(0, times.length - held.length)]);
+      range = [text(first - (time(held[0]) - from)), text(newest + (to - last))];
+    }
     const fit = ranges(figure.data, range);
     layout.xaxis = Object.assign({}, layout.xaxis, { range });
     if (fit) {
@@ -187,8 +202,9 @@
   function extend(message) {
     const meta = latest && latest.layout.meta;
     if (!meta || !meta.isLive || meta.key !== message.chart) return;
-    if (!volume(latest).x.length) { page.redraw(); return; }
     const before = volume(latest).x;
+    /* It does not reach back to what is drawn: more was missed than is pushed. */
+    if (!before.length || time(message.from) > time(before[before.length - 1]) + 1000 * meta.seconds) { page.redraw(); return; }
     const data = latest.data.map((trace) =>
       message.traces[trace.name] ? joined(trace, message.traces[trace.name], message.from) : trace);
     latest = followed({ data, layout: priced(latest.layout, message.last) }, before);
@@ -237,7 +253,6 @@
       const times = latest ? volume(latest).x : [];
       return times.length > 1 ? times[times.length - 2] : null;
     },
-    key: () => (latest ? latest.layout.meta.key : null),
     isDragging: () => dragging,
     /* Seconds of the running candle's window; null where the chart does not reach to now. */
     running: () => (latest && latest.layout.meta.isLive && volume(latest).x.length ? latest.layout.meta.seconds : null),
@@ -250,8 +265,12 @@
       attach();
       const same = latest && latest.layout.uirevision === figure.layout.uirevision;
       if (!same) mark(false);
+      const range = String(figure.layout.xaxis.range), isNew = range !== opened;
       latest = figure;
-      if (figure.layout.meta.ranged) { mark(true); return figure; }
+      opened = range;
+      if (figure.layout.meta.ranged && (isNew || !zoomed)) { mark(true); return figure; }
+      /* Another layer, or the same anew: the address keeps the reader's range. */
+      if (zoomed && chart() && chart().layout) remember(chart().layout.xaxis.range);
       return fitted(figure);
     },
 

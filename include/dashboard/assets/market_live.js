@@ -7,7 +7,7 @@
   const POLL_MS = 10000, SILENT_MS = 6000, LONGEST_PAUSE_MS = 8000;
   /* A live market says something within this. */
   const STALE_AFTER = 120, STREAM_AFTER = 10;
-  const PIXELS_KEPT = 300;
+  const PIXELS_KEPT = 300, ANEW_MS = 60000;
 
   let socket = null;
   let pause = 500;
@@ -17,11 +17,24 @@
   let status = null;
   let offset = 0;
   let redraws = 0;
+  let drawnAt = Date.now();
+  let connections = 0;
+  /* How often the page was hidden or shown: what was waited for meanwhile is no wait for pixels. */
+  let turns = 0;
+  document.addEventListener("visibilitychange", () => { turns++; });
   let wasDown = false;
   let alerts = null;
 
   const onPage = () => Boolean(document.getElementById("watchlist"));
-  page.redraw = () => window.dash_clientside.set_props("redraw", { data: ++redraws });
+  page.redraw = () => {
+    drawnAt = Date.now();
+    window.dash_clientside.set_props("redraw", { data: ++redraws });
+  };
+
+  /* Gaps that were filled, courses, the foot, what came very late: none of it is pushed. */
+  function freshen() {
+    if (Date.now() - drawnAt > ANEW_MS && onPage() && !document.hidden && !page.isDragging()) page.redraw();
+  }
 
   /* React keeps the text node: its data may change under it, the node itself may not. */
   function write(cell, text) {
@@ -41,7 +54,9 @@
   const pixels = [];
   function painted(prices) {
     if (transport !== "push" || document.hidden) return;
+    const turn = turns;
     requestAnimationFrame(() => setTimeout(() => {
+      if (turn !== turns) return;
       const now = Date.now() + offset;
       pixels.push(...Object.values(prices).map((cells) => Math.max(0, now - cells.asOf)));
       pixels.splice(0, pixels.length - PIXELS_KEPT);
@@ -137,6 +152,11 @@
     const opened = new WebSocket(scheme + window.location.host + "/live?search="
       + encodeURIComponent(window.location.search.slice(0, 400)));
     socket = opened;
+    opened.onopen = () => {
+      /* Another symbol may have been chosen meanwhile, and more may have come than is pushed. */
+      opened.send(window.location.search.slice(0, 400));
+      if (++connections > 1) page.redraw();
+    };
     opened.onmessage = (event) => {
       if (socket !== opened) return;
       pause = 500;
@@ -190,6 +210,7 @@
 
   setInterval(() => {
     countdown();
+    freshen();
     for (const cell of document.querySelectorAll(".watchlist .age")) {
       write(cell, age((Date.now() + offset - Number(cell.dataset.at)) / 1000));
     }

@@ -1,4 +1,4 @@
-"""What the charts of the quality page share."""
+"""What the charts share."""
 
 from __future__ import annotations
 

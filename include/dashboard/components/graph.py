@@ -18,7 +18,7 @@ def graph(id: str, figure: dict[str, Any], *, is_still: bool = False, **properti
         "displayModeBar": False if is_still else "hover",
         "modeBarButtonsToRemove": _UNUSED_BUTTONS,
         "scrollZoom": not is_still,
-        # assets/dashboard.js leads back to the newest candle.
+        # assets/market_chart.js leads back to the newest candle.
         "doubleClick": False,
         "responsive": True,
         "toImageButtonOptions": {"filename": "market-chart", "scale": 2},

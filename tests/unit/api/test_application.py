@@ -12,6 +12,7 @@ from include.web.__main__ import create_application
 from tests.unit.api.test_requests import FIELDS
 
 # Nothing listens on port 1: both stores refuse at once.
+HERE = "http://127.0.0.1:8050"
 NOWHERE = {
     "database_url": "postgresql+psycopg://reader:secret@127.0.0.1:1/financial_data",
     "redis_url": "redis://127.0.0.1:1",
@@ -20,7 +21,7 @@ NOWHERE = {
 
 def client_of(tmp_path: Path, **changes: object) -> TestClient:
     values = {**NOWHERE, "market": "sandbox", "pipeline_home": tmp_path, **changes}
-    return TestClient(create_application(Settings.model_validate(values)))
+    return TestClient(create_application(Settings.model_validate(values)), base_url=HERE)
 
 
 @pytest.mark.parametrize("path", ["indicators/AAPL", "anomalies", "candles/AAPL", "events/AAPL", "quality"])

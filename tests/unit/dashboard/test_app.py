@@ -18,6 +18,8 @@ NOWHERE = {
     "database_url": "postgresql+psycopg://reader:secret@127.0.0.1:1/financial_data",
     "redis_url": "redis://127.0.0.1:1",
 }
+#: Under another name nothing is answered.
+HERE = "http://127.0.0.1:8050"
 
 
 def chosen(tmp_path: Path, **changes: object) -> Settings:
@@ -33,7 +35,7 @@ def chosen(tmp_path: Path, **changes: object) -> Settings:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
-    with TestClient(create_application(chosen(tmp_path))) as client:
+    with TestClient(create_application(chosen(tmp_path)), base_url=HERE) as client:
         yield client
 
 
@@ -90,3 +92,24 @@ def test_a_wrong_address_is_404_with_a_problem(client: TestClient, address: str)
 def test_what_is_missing_is_named(tmp_path: Path, changes: dict[str, object], names: str) -> None:
     with pytest.raises(SettingsError, match=names):
         create_application(chosen(tmp_path, **changes))
+
+
+def test_under_a_foreign_name_nothing_is_answered(tmp_path: Path) -> None:
+    application = create_application(chosen(tmp_path, dashboard_url="https://market.example:8443"))
+    with TestClient(application, base_url="http://127.0.0.1:8050") as client:
+        answers = {
+            name: client.get("/api/v1/instruments", headers={"host": name}).status_code
+            for name in ("localhost:8050", "market.example", "127.0.0.1.nip.example", "evil.example:8050")
+        }
+    assert answers == {
+        "localhost:8050": 200,
+        "market.example": 200,
+        "127.0.0.1.nip.example": 400,
+        "evil.example:8050": 400,
+    }
+
+
+def test_what_a_page_asks_has_a_length_that_is_said_and_bounded(client: TestClient) -> None:
+    asked = "/_dash-update-component"
+    assert client.post(asked, content=b" " * 600_000).status_code == 413
+    assert client.post(asked, content=iter([b"{}"])).status_code == 411

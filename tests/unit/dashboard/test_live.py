@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -151,6 +152,7 @@ def test_without_redis_changes_come_from_the_database(monkeypatch: pytest.Monkey
         async with world.hub.running(), world.hub.client(AAPL) as client:
             await until(client, lambda message: message["type"] == "status" and not message["redis"])
             world.reader.held = [candle(0), candle(1, close="104")]
+            world.now += timedelta(seconds=1)
             told = await until(client, lambda message: "AAPL" in message.get("prices", {}))
             assert told["prices"]["AAPL"]["price"] in ("101.50", "104.00")
             await until(client, lambda message: message["type"] == "chart" and message["last"]["text"] == "104.00")
@@ -173,9 +175,71 @@ def test_a_fetch_brings_what_a_socket_would() -> None:
         messages = client.get("/live", params={"search": "?symbol=AAPL", "since": "2026-03-02T14:31:00"}).json()
     by_type = {message["type"]: message for message in messages}
     assert list(by_type) == ["status", "prices", "chart"]
-    assert by_type["chart"]["from"] == "2026-03-02T14:31:00"
+    # What may still change comes again, whatever the browser has of it.
+    assert by_type["chart"]["from"] == "2026-03-02T14:30:00"
     assert by_type["status"]["open"] == ["crypto"]
     assert by_type["prices"]["prices"]["AAPL"]["asOf"] == int(START.timestamp() * 1000)
+
+
+def test_a_fetch_reaches_as_far_back_as_it_is_asked_to() -> None:
+    world = World([candle(minute) for minute in range(30)])
+    with served(world) as client:
+        found = client.get("/live", params={"search": "?symbol=AAPL", "since": "2026-03-02T14:33:00"}).json()
+    assert next(message["from"] for message in found if message["type"] == "chart") == "2026-03-02T14:33:00"
+
+
+def test_who_only_fetches_hears_of_outages_too() -> None:
+    world = World([candle(0)])
+
+    def status(client: TestClient) -> dict[str, Any]:
+        world.now += timedelta(seconds=live.STATUS_SECONDS)
+        return next(each for each in client.get("/live").json() if each["type"] == "status")
+
+    with served(world) as client:
+        assert status(client)["database"] is True
+        world.reader.up = world.live.up = world.prices.up = False
+        assert status(client)["database"] is False
+        world.reader.up = world.live.up = world.prices.up = True
+        world.live.held = replace(world.live.held, open=["stock"])
+        assert (status(client)["database"], status(client)["open"]) == (True, ["stock"])
+
+
+def test_a_price_that_nobody_announced_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STATUS_SECONDS", 0.05)
+
+    async def run() -> None:
+        world = World([candle(0)])
+        async with world.hub.running(), world.hub.client(AAPL) as client:
+            await until(client, lambda message: message["type"] == "status" and message["redis"])
+            world.prices.held = {"AAPL": cached("107", world.now)}
+            # As a page that is opened meanwhile does.
+            world.view.board()
+            told = await until(
+                client,
+                lambda message: message["type"] == "prices" and message["prices"]["AAPL"]["price"] == "107.00",
+            )
+            assert told["prices"]["AAPL"]["exact"] == "107"
+
+    asyncio.run(run())
+
+
+def test_a_round_that_fails_is_logged_and_the_next_one_begins(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "FAULT_PAUSE_SECONDS", 0.01)
+
+    async def run() -> None:
+        world = World([candle(0)])
+        async with world.hub.running(), world.hub.client(AAPL) as client:
+            world.feed.queue.put_nowait(5)  # type: ignore[arg-type] # as `redis-cli PUBLISH prices 5` does
+            world.feed.queue.put_nowait({"symbol": "AAPL", **cached("103", world.now)})
+            await until(
+                client, lambda message: message["type"] == "prices" and message["prices"]["AAPL"]["price"] == "103.00"
+            )
+        assert world.feed.subscriptions == 2
+
+    asyncio.run(run())
+    assert "a round of the live push failed" in caplog.text
 
 
 def test_a_browser_says_what_it_shows_by_now() -> None:

@@ -26,7 +26,8 @@ NOWHERE = {
 
 
 def client(tmp_path: Path, **changes: Any) -> TestClient:
-    return TestClient(create_application(Settings.model_validate({**NOWHERE, "pipeline_home": tmp_path, **changes})))
+    settings = Settings.model_validate({**NOWHERE, "pipeline_home": tmp_path, **changes})
+    return TestClient(create_application(settings), base_url="http://127.0.0.1:8050")
 
 
 def callback(browser: TestClient, outputs: list[tuple[str, str]], inputs: list[dict[str, Any]]) -> dict[str, Any]:
