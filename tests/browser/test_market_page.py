@@ -81,7 +81,7 @@ def test_coarse_candles_have_their_layers_too(visit: Visit, symbols: list[str]) 
     assert drawn is not None
     [slow] = [trace for trace in drawn["data"] if trace["name"] == "ema slow"]
     assert slow["x"] == sorted(candles_drawn(page))
-    assert all(isinstance(value, float) for value in slow["y"])
+    assert all(value is not None for value in slow["y"])
 
 
 def test_the_keys_lead_through_the_page(visit: Visit, symbols: list[str]) -> None:
@@ -105,6 +105,26 @@ def test_the_keys_lead_through_the_page(visit: Visit, symbols: list[str]) -> Non
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
+def test_a_reader_who_moves_keeps_what_was_pushed(visit: Visit, symbols: list[str], stack: Any) -> None:
+    page = visit(f"/?symbol={symbols[-1]}")
+    wait_for_candles(page, symbols[-1], "1m")
+    expect(page.locator("#freshness")).to_have_text(re.compile("Live"), timeout=20_000)
+    opened = candles_drawn(page)
+    bring_prices(stack, "crypto")
+    wait_until(page, lambda: candles_drawn(page) != opened, "an update is drawn")
+    pushed = candles_drawn(page)
+    newest = max(pushed)
+    for key in ("ArrowLeft", "0", "ArrowLeft"):
+        before = time_range(page)
+        page.keyboard.press(key)
+        wait_until(page, lambda before=before: time_range(page) != before, "the view has moved")
+        page.wait_for_timeout(300)
+        drawn = candles_drawn(page)
+        assert max(drawn) >= newest
+        assert drawn.keys() >= pushed.keys()
+        assert drawn[newest] != opened.get(newest), f"{key} brought back what was drawn at first"
+
+
 def test_a_symbol_is_found_by_its_name(visit: Visit, symbols: list[str]) -> None:
     page = visit()
     wait_for_candles(page, symbols[0], "1m")
@@ -121,7 +141,7 @@ def test_a_symbol_is_found_by_its_name(visit: Visit, symbols: list[str]) -> None
     expect(page.locator("#none-found")).to_be_visible()
 
 
-def test_a_deep_link_opens_on_its_range_and_panning_fetches_what_is_older(visit: Visit, symbols: list[str]) -> None:
+def test_a_deep_link_opens_on_its_range_and_keys_lead_out_of_it(visit: Visit, symbols: list[str]) -> None:
     page = visit(f"/?symbol={symbols[0]}&tf=1m")
     wait_for_candles(page, symbols[0], "1m")
     oldest = datetime.fromisoformat(min(candles_drawn(page)))
@@ -131,6 +151,15 @@ def test_a_deep_link_opens_on_its_range_and_panning_fetches_what_is_older(visit:
     shown = [datetime.fromisoformat(edge[:19].replace(" ", "T").ljust(19, "0")) for edge in time_range(page)]
     assert [abs(one - other) < timedelta(seconds=1) for one, other in zip(shown, (start, end), strict=True)]
     expect(page.get_by_role("button", name="Back to now")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, lambda: time_range(page)[0][:16] < f"{start:%Y-%m-%dT%H:%M}", "earlier candles are in view")
+    expect(page).not_to_have_url(re.compile(f"from={start:%Y-%m-%dT%H:%M}&"))
+    # Another layer, the same view.
+    left = time_range(page)
+    layer(page, "EMA").click()
+    wait_until(page, lambda: "ema fast" in names(page), "EMA is drawn")
+    assert [edge[:16] for edge in time_range(page)] == [edge[:16] for edge in left]
+    expect(page).to_have_url(re.compile(f"from={left[0][:16]}"))
 
 
 def test_the_chart_is_taken_along_as_a_table_and_as_a_picture(
