@@ -30,8 +30,9 @@ GATHER_SECONDS, PAUSE_SECONDS = 0.02, 0.18
 STATUS_SECONDS = 2.0
 FEED_PAUSE_SECONDS, FAULT_PAUSE_SECONDS = 1.0, 1.0
 #: A chart is not read more often than this, however often its price changes.
-CHART_SECONDS = 0.5
-_CHARTS_LOOKED_AT_SECONDS = 0.05
+CHART_SECONDS = 0.25
+#: One whose time has not come is looked at again after this; one that no price has touched, after the longer.
+_CHARTS_AGAIN_SECONDS, _CHARTS_LATE_SECONDS = 0.05, 1.0
 #: Windows that are sent with every change, and those that are looked at again now and then: a late event or the
 #: watermark may have changed them.
 NEWEST_WINDOWS, RECENT_WINDOWS, RECENT_SECONDS = 2, 15, 20.0
@@ -89,6 +90,7 @@ class LiveHub:
         self._looked_at = _LONG_AGO
         self._is_fed = False
         self._charts_due: set[str] = set()
+        self._drawable = asyncio.Event()
         self._charts_read: dict[Selection, tuple[datetime, datetime]] = {}
 
     @asynccontextmanager
@@ -176,11 +178,16 @@ class LiveHub:
         cells = {symbol: price_cells(price) for symbol, price in changed.items()}
         self._tell(self._clients, {"type": "prices", "prices": cells})
         self._charts_due |= changed.keys()
+        self._drawable.set()
         await asyncio.sleep(PAUSE_SECONDS)
 
     async def _draw(self) -> None:
         """Beside the prices, which do not wait for a chart to be read."""
-        await asyncio.sleep(_CHARTS_LOOKED_AT_SECONDS)
+        with suppress(TimeoutError):
+            pause = _CHARTS_AGAIN_SECONDS if self._charts_due else _CHARTS_LATE_SECONDS
+            async with asyncio.timeout(pause):
+                await self._drawable.wait()
+        self._drawable.clear()
         await self._tell_charts()
 
     async def _tell_charts(self) -> None:
