@@ -35,13 +35,14 @@ class Driver:
         """Do what is to be done anyway; the report. A run that is called back says nothing about anybody's wish."""
         return self.supervision.step()
 
-    def apply(self, action: str, *, run_id: str, by: str) -> dict[str, Any]:
-        """Do what the form says, once a run, then what is to be done anyway; the report."""
+    def apply(self, action: str, *, run_id: str, by: str, attempt: int) -> dict[str, Any]:
+        """Do what the form says, once a run, then what is to be done anyway; the report. `attempt` counts from 1."""
         lease = self.store.read().lease
         again = lease is not None and lease.desired_run == run_id
         why = f"{action} in run {run_id}"
-        if again and lease is not None and lease.desired_by == MARKED_FAILED:
-            # The run that was marked as failed runs again: somebody has cleared it.
+        if again and attempt > 1 and lease is not None and lease.desired_by == MARKED_FAILED:
+            # The run that was marked as failed runs again: somebody has cleared it. At the first attempt it was marked
+            # while it began.
             self.store.desire("running", by=by, why=f"run {run_id} was cleared", run=run_id)
         elif again or action == "keep":
             return self.keep()

@@ -53,7 +53,8 @@ class KeepStreamOperator(BaseOperator):
         run = context["dag_run"]
         by = getattr(run, "triggering_user_name", None) or "a person"
         action = context["params"].get("action", "keep")
-        return self._take(context, lambda driver: driver.apply(action, run_id=run.run_id, by=by))
+        attempt = context["ti"].try_number
+        return self._take(context, lambda driver: driver.apply(action, run_id=run.run_id, by=by, attempt=attempt))
 
     def resume(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:
         """The watch saw something that a worker has to do."""

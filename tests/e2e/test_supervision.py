@@ -103,6 +103,8 @@ def assert_nothing_lost_or_doubled(stack: RunningStack) -> None:
 def test_the_run_shows_the_stream_and_the_way_to_its_pages(stack: RunningStack, api: httpx2.Client) -> None:
     def told() -> dict[str, Any] | None:
         newest = api.get("/dags/market_stream/dagRuns?state=success&order_by=-run_after&limit=1").json()["dag_runs"]
+        if not newest:
+            return None
         path = f"/dags/market_stream/dagRuns/{newest[0]['dag_run_id']}/taskInstances/ensure_stream"
         links = api.get(f"{path}/links").raise_for_status().json()["extra_links"]
         entry = api.get(f"{path}/xcomEntries/return_value?deserialize=true").raise_for_status().json()["value"]

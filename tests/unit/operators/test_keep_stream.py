@@ -80,7 +80,7 @@ def driver(twin: Wishes, launched: list[bool]) -> Driver:
 )
 def test_the_form_is_applied(launched: list[bool], action: str, wanted: str, state: str, starts: list[bool]) -> None:
     twin = Wishes(released())
-    told = driver(twin, launched).apply(action, run_id=RUN, by="Ada")
+    told = driver(twin, launched).apply(action, run_id=RUN, by="Ada", attempt=1)
     assert twin.lease is not None
     assert (twin.lease.desired_state, told["state"], launched) == (wanted, state, starts)
     if action != "keep":
@@ -90,17 +90,20 @@ def test_the_form_is_applied(launched: list[bool], action: str, wanted: str, sta
 def test_another_try_of_a_run_does_not_apply_its_form_again(launched: list[bool]) -> None:
     twin = Wishes(released())
     twin.desire("stopped", by="Bea", why="since then", run=RUN)
-    assert driver(twin, launched).apply("start", run_id=RUN, by="Ada")["state"] == "stopped on request"
+    assert driver(twin, launched).apply("start", run_id=RUN, by="Ada", attempt=2)["state"] == "stopped on request"
     assert launched == []
 
 
 def test_a_run_that_was_marked_as_failed_and_cleared_starts_the_stream(launched: list[bool]) -> None:
     twin = Wishes(released())
     twin.desire("stopped", by=MARKED_FAILED, why="marked", run=RUN)
-    assert driver(twin, launched).apply("keep", run_id="another", by="a person")["state"] == "stopped on request"
+    other, mine = {"run_id": "another", "by": "a person"}, {"run_id": RUN, "by": "a person"}
+    assert driver(twin, launched).apply("keep", **other, attempt=2)["state"] == "stopped on request"
+    # It was marked while it began: its first attempt goes on to here.
+    assert driver(twin, launched).apply("keep", **mine, attempt=1)["state"] == "stopped on request"
     # Its own watch sees the wish before Airflow has ended the run, and calls it back: nobody has cleared it.
     assert driver(twin, launched).keep()["state"] == "stopped on request"
-    assert driver(twin, launched).apply("keep", run_id=RUN, by="a person")["state"] == "starting"
+    assert driver(twin, launched).apply("keep", **mine, attempt=2)["state"] == "starting"
     assert launched == [False]
 
 
@@ -141,7 +144,7 @@ def context(age_seconds: float, pushed: dict[str, Any] | None = None, **params: 
         run_after=datetime.now(UTC) - timedelta(seconds=age_seconds),
         triggering_user_name=None,
     )
-    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.__setitem__(key, value))
+    ti = SimpleNamespace(try_number=1, xcom_push=lambda key, value: pushed.__setitem__(key, value))
     return {"dag_run": run, "params": {"action": "keep"} | params, "ti": ti}
 
 
@@ -155,7 +158,7 @@ def test_the_task_leaves_its_worker_for_the_rest_of_the_minute(applied: Applied)
     assert datetime.fromisoformat(trigger.until) == now["dag_run"].run_after + timedelta(seconds=55)
     assert trigger.start_seconds == 600, "in a cluster a driver may wait for its resources"
     assert deferred.value.method_name == "resume"
-    assert applied.asked == [{"action": "restart", "run_id": RUN, "by": "a person"}]
+    assert applied.asked == [{"action": "restart", "run_id": RUN, "by": "a person", "attempt": 1}]
     # Called back, it takes the step again, and the form is not meant any more.
     with pytest.raises(TaskDeferred):
         operator.resume(now, {"why": "dead"})
