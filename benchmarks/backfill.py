@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ from benchmarks.backfill_parts.sides import (
     polars_timed,
     theirs,
 )
-from benchmarks.stream import RESULTS, _commit, _machine
+from benchmarks.record import begun, ended, load, parsed
 from include.errors import MarketDataError
 from include.settings import PROJECT_ROOT
 from include.stack.java import find_java_home
@@ -58,14 +57,12 @@ def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
     """Measures, prints tables (or JSON). Raises MarketDataError, FiguresDiffer where the sides do not agree."""
     wanted = chosen(options)
     result: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
-        "commit": _commit(),
+        **begun(),
         "aims": AIMS,
         "symbols": len(SYMBOLS),
         "rounds": wanted.rounds,
         "does": dict(DOES),
-        "load_at_start": _load(),
+        "load_at_start": load(),
     }
     with Console(stderr=True).status("starting") as status:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -73,15 +70,9 @@ def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
             if wanted.spark:
                 result["spark"] = spark(Path(folder), wanted.spark, status.update)
         if wanted.days:
-            result["warehouse"] = warehouse.measured(wanted.days, status.update) | {"load_at_end": _load()}
-    result["load_at_end"] = _load()
-    if wanted.save:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / "backfill.json").write_text(json.dumps(result, indent=2) + "\n")
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result, Console(width=None if sys.stdout.isatty() else 160))
+            result["warehouse"] = warehouse.measured(wanted.days, status.update) | {"load_at_end": load()}
+    result["load_at_end"] = load()
+    ended("backfill", result, show, save=wanted.save, as_json=as_json, width=160)
     return result
 
 
@@ -93,14 +84,7 @@ def chosen(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--spark", type=int, default=SPARK_PASSES, metavar="N", help="passes; 0 leaves it out")
     parser.add_argument("--days", type=int, default=WAREHOUSE_DAYS, metavar="N", help="into PostgreSQL; 0: none")
     parser.add_argument("--save", action="store_true", help="keep results/backfill.json")
-    try:
-        found, unknown = parser.parse_known_args(list(options))
-    except argparse.ArgumentError as error:
-        raise MarketDataError(f"bench backfill: {error}") from None
-    if unknown:
-        raise MarketDataError(
-            f"bench backfill does not know {' '.join(unknown)}; it takes --rows, --rounds, --spark, --days and --save"
-        )
+    found = parsed(parser, options, "--rows, --rounds, --spark, --days and --save")
     if min(found.rows) < SMALL or found.rounds < 1 or min(found.spark, found.days) < 0:
         raise MarketDataError(f"bench backfill: at least {SMALL} rows and one round, and nothing below zero")
     found.rows = sorted({*found.rows, MONTH})
@@ -204,10 +188,6 @@ def _child(module: str, arguments: Sequence[str], more: dict[str, str]) -> Any:
     if done.returncode:
         raise MarketDataError(f"{module} failed: {(done.stderr.strip().splitlines() or ['it said nothing'])[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def _load() -> list[float]:
-    return [round(one, 1) for one in os.getloadavg()]
 
 
 if __name__ == "__main__":

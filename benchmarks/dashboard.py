@@ -8,13 +8,10 @@ results/dashboard.json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -27,7 +24,7 @@ from benchmarks.dashboard_parts.clients import rounds
 from benchmarks.dashboard_parts.pixels import chart_waits, waits
 from benchmarks.dashboard_parts.service import SYMBOLS, Service, dashboard, fill, settings
 from benchmarks.dashboard_parts.switch import asked, switches
-from benchmarks.stream import RESULTS, _commit, _machine
+from benchmarks.record import begun, ended, load, parsed
 from benchmarks.stream_parts.latency import Bench, paced
 from benchmarks.stream_parts.schedule import Schedule
 from benchmarks.stream_parts.spark import driver
@@ -56,23 +53,15 @@ def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
     """Measures, prints a table (or JSON). Raises MarketDataError."""
     wanted = chosen(options)
     result: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
-        "commit": _commit(),
+        **begun(),
         "quick": wanted.quick,
         "aims": AIMS,
         "symbols": len(SYMBOLS),
     }
     with Console(stderr=True).status("starting") as status:
         result |= measured(wanted, status.update)
-    result["load_at_end"] = [round(one, 1) for one in os.getloadavg()]
-    if wanted.save:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / "dashboard.json").write_text(json.dumps(result, indent=2) + "\n")
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result, Console(width=None if sys.stdout.isatty() else 140))
+    result["load_at_end"] = load()
+    ended("dashboard", result, show, save=wanted.save, as_json=as_json, width=140)
     return result
 
 
@@ -83,13 +72,7 @@ def chosen(options: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--save", action="store_true", help="keep results/dashboard.json")
     for name in SIZES:
         parser.add_argument(f"--{name}", type=int, metavar="N")
-    try:
-        found, unknown = parser.parse_known_args(list(options))
-    except argparse.ArgumentError as error:
-        raise MarketDataError(f"bench dashboard: {error}") from None
-    if unknown:
-        known = ", ".join(f"--{name}" for name in (*SIZES, "quick", "save"))
-        raise MarketDataError(f"bench dashboard does not know {' '.join(unknown)}; it takes {known}")
+    found = parsed(parser, options, ", ".join(f"--{name}" for name in (*SIZES, "quick", "save")))
     for name, sizes in SIZES.items():
         if getattr(found, name) is None:
             setattr(found, name, sizes[found.quick])
@@ -129,7 +112,6 @@ def _pixels(bench: Bench, service: Service, browser: Browser, wanted: argparse.N
         schedule, sender = paced(bench, wanted.rate, wanted.seconds + SETTLE_SECONDS, wait=_DRAIN_SECONDS)
         _await_painted(page, schedule)
         prices, chart = reader.seen(page)
-        page.wait_for_timeout(0)
         if not heard.updates:
             raise MarketDataError("the page got no update of its chart")
         return {

@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.record import RESULTS, begun, load
 from benchmarks.stream_parts import drain, growth, latency, raw_sink
 from benchmarks.stream_parts.page import page, remarks, table
 from include.errors import MarketDataError
-from include.settings import PROJECT_ROOT
 
 PARTS = ("drain", "raw", "latency", "growth")
-RESULTS = PROJECT_ROOT / "benchmarks" / "results"
 #: Option to (whole, quick).
 SIZES: dict[str, tuple[Any, Any]] = {
     "events": ([1_000_000, 2_000_000], [120_000]),
@@ -52,9 +47,7 @@ def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
     """Runs the parts, prints tables (or JSON). Raises MarketDataError at the end if a part failed."""
     wanted = chosen(options)
     result: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
-        "commit": _commit(),
+        **begun(),
         "quick": wanted.quick,
         "parts": {},
     }
@@ -129,8 +122,7 @@ def _one_part(name: str, wanted: argparse.Namespace, say: Say) -> dict[str, Any]
     except MarketDataError as failure:
         # The other parts go on; the command says it and fails at the end.
         return {"at": at, "failed": str(failure)}
-    load = [round(one, 1) for one in os.getloadavg()]
-    return {"at": at, "took_seconds": round(time.monotonic() - began), "load_at_end": load, **found}
+    return {"at": at, "took_seconds": round(time.monotonic() - began), "load_at_end": load(), **found}
 
 
 _RUN: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
@@ -145,21 +137,6 @@ _RUN: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",") if part]
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cpus": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "python": platform.python_version(),
-    }
-
-
-def _commit() -> str:
-    """Short, with a mark if the tree is not as committed; empty without git."""
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT_ROOT, capture_output=True, text=True)
-    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -8,13 +8,10 @@ results/warehouse.json, with PostgreSQL's plans.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -22,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.stream import RESULTS, _commit, _machine
+from benchmarks.record import begun, ended, load, parsed
 from benchmarks.stream_parts.stores import Stores, stores
 from benchmarks.warehouse_parts.figures import AIM, LEVELS, per_tenfold, percentiles
 from benchmarks.warehouse_parts.history import SYMBOLS, beginning, fill
@@ -46,23 +43,15 @@ def run(as_json: bool = False, options: Sequence[str] = ()) -> dict[str, Any]:
     """Measures, prints a table (or JSON). Raises MarketDataError."""
     wanted = chosen(options)
     result: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
-        "commit": _commit(),
+        **begun(),
         "aim": AIM,
         "symbols": len(SYMBOLS),
         "calls": BLOCKS * CALLS,
     }
     with Console(stderr=True).status("starting") as status:
         result |= measured(wanted.events, status.update)
-    result["load_at_end"] = [round(one, 1) for one in os.getloadavg()]
-    if wanted.save:
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        (RESULTS / "warehouse.json").write_text(json.dumps(result, indent=2) + "\n")
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result, Console(width=None if sys.stdout.isatty() else 160))
+    result["load_at_end"] = load()
+    ended("warehouse", result, show, save=wanted.save, as_json=as_json, width=160)
     return result
 
 
@@ -71,12 +60,7 @@ def chosen(options: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="pipeline bench warehouse", description=__doc__, exit_on_error=False)
     parser.add_argument("--events", type=int, nargs="+", default=list(SIZES), metavar="N")
     parser.add_argument("--save", action="store_true", help="keep results/warehouse.json")
-    try:
-        found, unknown = parser.parse_known_args(list(options))
-    except argparse.ArgumentError as error:
-        raise MarketDataError(f"bench warehouse: {error}") from None
-    if unknown:
-        raise MarketDataError(f"bench warehouse does not know {' '.join(unknown)}; it takes --events and --save")
+    found = parsed(parser, options, "--events and --save")
     if min(found.events) < LEAST:
         raise MarketDataError(f"bench warehouse: a history of {min(found.events):,} events is shorter than {LEAST:,}")
     found.events = sorted(set(found.events))

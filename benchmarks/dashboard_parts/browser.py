@@ -13,9 +13,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from include.dashboard.selection import LAYERS
 from include.errors import MarketDataError, StackError
 
-ALL_LAYERS = "sma,ema,bands,vwap,volatility,anomalies,gaps"
+ALL_LAYERS = ",".join(LAYERS)
 _DRAWN_SECONDS = 60
 _ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--no-first-run"]
 _FIRST_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"

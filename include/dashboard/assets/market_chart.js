@@ -248,7 +248,7 @@
 
   Object.assign(page, {
     attach, backToNow, extend, shift,
-    /* From here on the server is asked again: the newest candle that is certain. */
+    /* From here on the page has nothing: the server adds what may still change. */
     since: () => {
       const times = latest ? volume(latest).x : [];
       return times.length > 1 ? times[times.length - 2] : null;

@@ -96,7 +96,7 @@ def test_what_is_missing_is_named(tmp_path: Path, changes: dict[str, object], na
 
 def test_under_a_foreign_name_nothing_is_answered(tmp_path: Path) -> None:
     application = create_application(chosen(tmp_path, dashboard_url="https://market.example:8443"))
-    with TestClient(application, base_url="http://127.0.0.1:8050") as client:
+    with TestClient(application, base_url=HERE) as client:
         answers = {
             name: client.get("/api/v1/instruments", headers={"host": name}).status_code
             for name in ("localhost:8050", "market.example", "127.0.0.1.nip.example", "evil.example:8050")
