@@ -221,7 +221,6 @@ class LiveHub:
             await self._look()
 
     async def _look(self) -> None:
-        self._looked_at = self._clock()
         board = await asyncio.to_thread(self._view.refreshed)
         for price in board.prices.values():
             # What nobody announced, or announced while nobody listened, is told all the same.
@@ -232,6 +231,8 @@ class LiveHub:
             self._state = await asyncio.to_thread(self._reader.state)
         except DatabaseUnavailable:
             self._state = None
+        # Not before: who asks meanwhile would be told of an outage that nobody has seen.
+        self._looked_at = self._clock()
 
     async def _chart(self, selection: Selection, since: datetime) -> dict[str, Any] | None:
         try:
